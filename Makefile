@@ -1,0 +1,4 @@
+PY := .venv/bin/python
+ifeq ($(OS),Windows_NT)
+PY := .venv/Scripts/python.exe
+endif

@@ -1,0 +1,65 @@
+"""What can go wrong, and whose fault it is.
+
+    MedloraError
+    ├── UserError            shown as it is; the command line exits with 2
+    │   ├── ConfigError      carries every located problem of a configuration
+    │   └── NotFoundError    a name that nothing answers to
+    ├── RunFailedError       a run or a worker ended without its result; exit 3
+    └── InternalError        a bug in medlora; exit 1
+
+Messages read `place: field: what is wrong (got X); what to do`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+Severity = Literal["error", "notice"]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One located problem.
+
+    `where` is `file:line:col`, `env NAME`, `--set` or empty; `key` a dotted setting name or empty.
+    A notice never stops anything: it says what will be done differently and why.
+    """
+
+    where: str
+    key: str
+    message: str
+    severity: Severity = "error"
+    line: int | None = None
+
+    def __str__(self) -> str:
+        return ": ".join(part for part in (self.where, self.key, self.message) if part)
+
+
+class MedloraError(Exception):
+    """The root of everything raised on purpose."""
+
+
+class UserError(MedloraError):
+    """The input is wrong in a way the user can mend."""
+
+
+class ConfigError(UserError):
+    """A configuration with at least one problem; all of them are in `problems`."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(str(problem) for problem in problems))
+
+
+class NotFoundError(UserError):
+    """A dataset, run, adapter or template of that name does not exist."""
+
+
+class RunFailedError(MedloraError):
+    """A run or a worker process ended without the result it was started for."""
+
+
+class InternalError(MedloraError):
+    """A state that should not exist: a bug, to be reported with its traceback."""
