@@ -182,6 +182,10 @@ class Workspace:
         return self.private / "locks"
 
     @property
+    def logs(self) -> Path:
+        return self.private / "logs"
+
+    @property
     def empty(self) -> Path:
         """The app's working directory while it runs: nothing lies here that could be served."""
         return self.private / "empty"
