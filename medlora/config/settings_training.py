@@ -1,0 +1,249 @@
+"""The section `training`: how long, how fast, in what portions, and what is kept."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from medlora.config.declare import Section, setting
+
+Scheduler = Literal[
+    "cosine",
+    "linear",
+    "constant_with_warmup",
+    "constant",
+    "cosine_with_restarts",
+    "polynomial",
+    "inverse_sqrt",
+]
+Optimizer = Literal[
+    "adamw_torch",
+    "adamw_torch_fused",
+    "adamw_8bit",
+    "paged_adamw_8bit",
+    "paged_adamw_32bit",
+    "adafactor",
+    "sgd",
+]
+
+SCHEDULE_GUIDANCE = (
+    ("cosine", "rises during warmup, then falls in a smooth curve: recommended"),
+    ("linear", "rises during warmup, then falls in a straight line"),
+    ("constant_with_warmup", "rises during warmup, then stays: for runs you may extend"),
+    ("constant", "the same rate from first to last step, no warmup"),
+    ("cosine_with_restarts", "cosine that starts over"),
+    ("polynomial", "falls along a polynomial, by default like linear"),
+    ("inverse_sqrt", "falls with the square root of the step"),
+)
+BATCH_GUIDANCE = (
+    (1, "least memory; raise accumulation to keep the effective batch"),
+    (2, "fits Phi-4-mini in 4-bit on a 6 GB GPU"),
+    (4, "a good start with 8 GB or more, or with the starter model"),
+    (8, "faster where memory allows"),
+)
+RATE_GUIDANCE = (
+    (5e-5, "careful: when training is unstable"),
+    (1e-4, "the usual start"),
+    (2e-4, "faster: small models, small ranks"),
+    (5e-4, "very fast: for the starter model only"),
+)
+
+
+class TrainingSettings(Section):
+    """How the adapter is trained."""
+
+    output_dir: str = setting(
+        "./checkpoints",
+        "Checkpoint folder",
+        "Where checkpoints go. A relative folder lies inside the run's own folder, so runs never overwrite "
+        "each other.",
+        min_length=1,
+        max_length=300,
+    )
+    num_train_epochs: float = setting(
+        3,
+        "Epochs",
+        "How often the model sees the whole dataset. Two or three are usual; more on little data is learning "
+        "by heart: stop when the evaluation loss rises.",
+        gt=0,
+        le=1000,
+        unit="passes over the data",
+        source="the manual",
+    )
+    max_steps: int = setting(
+        -1,
+        "Step limit",
+        "End after this many steps whatever the epochs say; -1 means no limit.",
+        ge=-1,
+        le=10_000_000,
+        bounds="-1 (no limit) or a whole number of at least 1",
+        unit="steps",
+    )
+    per_device_train_batch_size: int = setting(
+        2,
+        "Batch size",
+        "How many records are computed at once. More is faster and needs more memory. What the model feels is "
+        "batch size × accumulation.",
+        ge=1,
+        le=1024,
+        unit="records",
+        guidance=BATCH_GUIDANCE,
+        source="the manual: 2 for Phi-4-mini on a 6 GB GPU",
+    )
+    per_device_eval_batch_size: int = setting(
+        2, "Evaluation batch size", "How many records are evaluated at once.", ge=1, le=1024, unit="records"
+    )
+    gradient_accumulation_steps: int = setting(
+        4,
+        "Accumulation",
+        "How many batches are added up before the weights move: a larger effective batch without more memory.",
+        ge=1,
+        le=1024,
+        unit="batches",
+        source="the manual",
+    )
+    learning_rate: float = setting(
+        1e-4,
+        "Learning rate",
+        "How far the weights move at each step. Too high and the loss jumps or turns into nonsense; too low "
+        "and nothing is learned.",
+        gt=0,
+        le=1e6,
+        bounds="a number above 0",
+        guidance=RATE_GUIDANCE,
+        example="1e-4",
+        source="the manual",
+    )
+    warmup_steps: int = setting(
+        0,
+        "Warmup steps",
+        "Over how many steps the learning rate rises to its full value. More is calmer. Shortened, with a "
+        "notice, when the run has fewer steps.",
+        ge=0,
+        le=1_000_000,
+        unit="steps",
+    )
+    warmup_ratio: float = setting(
+        0.03,
+        "Warmup share",
+        "The same as a share of the whole run: 0.1 is a tenth. The one of the two that is set later counts.",
+        ge=0,
+        lt=1,
+        source="QLoRA (Dettmers et al. 2023), table 9",
+    )
+    lr_scheduler_type: Scheduler = setting(
+        "cosine",
+        "Schedule",
+        "How the learning rate changes over the run.",
+        guidance=SCHEDULE_GUIDANCE,
+        source="the manual: cosine with warmup is recommended",
+    )
+    optim: Optimizer = setting(
+        "adamw_torch",
+        "Optimizer",
+        "The rule by which weights move. The 8-bit and paged ones save memory on NVIDIA GPUs.",
+        source="the manual",
+    )
+    weight_decay: float = setting(
+        0.01, "Weight decay", "A pull of all adapter weights towards zero.", ge=0, le=1, source="the manual"
+    )
+    max_grad_norm: float = setting(
+        1.0,
+        "Gradient clipping",
+        "Steps larger than this are shortened: one odd record cannot spoil the run. 0 turns it off, 0.5 is careful.",
+        ge=0,
+        le=1000,
+        source="the manual",
+    )
+    logging_steps: int = setting(
+        10,
+        "Log every",
+        "How often loss and learning rate are recorded. The first step always is.",
+        ge=1,
+        le=1_000_000,
+        unit="steps",
+    )
+    save_steps: int = setting(
+        500,
+        "Checkpoint every",
+        "How often progress is saved. It is also saved at least every five minutes and at the end.",
+        ge=1,
+        le=10_000_000,
+        unit="steps",
+    )
+    eval_steps: int | None = setting(
+        None,
+        "Evaluate every",
+        "How often the held-out records are scored. Without a value: whenever a checkpoint is made.",
+        ge=1,
+        le=10_000_000,
+        unit="steps",
+    )
+    save_total_limit: int = setting(
+        3,
+        "Checkpoints kept",
+        "How many checkpoints stay on disk. At least two, so that one cut off while saving has a predecessor.",
+        ge=2,
+        le=1000,
+        unit="checkpoints",
+    )
+    load_best_model_at_end: bool | None = setting(
+        None,
+        "Keep the best",
+        "Publish the adapter with the lowest evaluation loss instead of the last one. Without a value: yes, if "
+        "there are records to evaluate on.",
+    )
+    early_stopping_patience: int | None = setting(
+        None,
+        "Early stopping",
+        "End the run when this many evaluations in a row brought no better loss. Without a value: never.",
+        ge=1,
+        le=1000,
+        unit="evaluations",
+    )
+    gradient_checkpointing: bool = setting(
+        False,
+        "Gradient checkpointing",
+        "Compute intermediate results twice instead of keeping them: much less memory, about a third slower.",
+    )
+    dataloader_pin_memory: bool = setting(
+        False, "Pinned memory", "Keep batches where an NVIDIA GPU can fetch them faster. Costs main memory."
+    )
+    dataloader_num_workers: int = setting(
+        0,
+        "Loader processes",
+        "Helper processes that prepare batches. 0 is right unless a fast GPU waits for data.",
+        ge=0,
+        le=64,
+        unit="processes",
+    )
+    remove_unused_columns: bool = setting(
+        True,
+        "Remove unused columns",
+        "Accepted for older files. Only what the model needs is ever handed to it, so this changes nothing.",
+    )
+    train_sampling_strategy: Literal["random", "sequential", "group_by_length"] = setting(
+        "random",
+        "Order of records",
+        "In which order records are seen: shuffled, as in the file, or shuffled with similar lengths together.",
+    )
+    fp16: bool = setting(
+        False,
+        "Half precision (fp16)",
+        "Ask for 16-bit floats. The machine has the last word: where bf16 works it is used instead, as it "
+        "cannot overflow; without either, 32 bits.",
+    )
+    bf16: bool = setting(
+        False,
+        "Half precision (bf16)",
+        "Ask for bfloat16. A machine without it gets a notice and the nearest it has.",
+    )
+    seed: int = setting(
+        42, "Seed", "The same seed on the same machine gives the same run.", ge=0, le=2**32 - 1
+    )
+    data_seed: int | None = setting(
+        None,
+        "Data seed",
+        "The seed of the shuffling and of the split into training and evaluation. Without a value: the seed.",
+        ge=0,
+        le=2**32 - 1,
+    )
