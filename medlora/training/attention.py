@@ -1,0 +1,79 @@
+"""Attention over sequences that lie end to end in one row, each seeing only itself.
+
+Why: padding is work thrown away (half of it in a typical batch of answers). A flat row has none, and each
+sequence attends to itself alone, so the result equals the padded path.
+"""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+from transformers import AttentionInterface
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
+
+FLAT_ATTENTION = "medlora_flat"
+
+# Architectures whose flat path is proven against the padded one in tests/golden.
+FLAT_ARCHITECTURES = frozenset({"llama", "qwen2", "qwen3", "mistral", "phi3"})
+
+
+def flat_attention(
+    module: nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None = None,
+    **kwargs: Any,
+) -> tuple[torch.Tensor, None]:
+    """Causal attention per sequence when `cu_seqlens` says where each begins, else the stock path.
+
+    Shapes: query (1, heads, tokens, head_dim), key and value (1, kv_heads, tokens, head_dim),
+    cu_seqlens (sequences + 1,); result (1, tokens, heads, head_dim).
+    """
+    borders = kwargs.pop("cu_seqlens", None)
+    if borders is None:
+        return sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)
+    grouped = query.shape[1] != key.shape[1]
+    at = borders.tolist()
+    pieces = [
+        F.scaled_dot_product_attention(
+            query[:, :, begin:end],
+            key[:, :, begin:end],
+            value[:, :, begin:end],
+            is_causal=True,
+            scale=kwargs.get("scaling"),
+            dropout_p=kwargs.get("dropout", 0.0),
+            enable_gqa=grouped,
+        )
+        for begin, end in itertools.pairwise(at)
+    ]
+    return torch.cat(pieces, dim=2).transpose(1, 2).contiguous(), None
+
+
+def _flat_mask(*args: Any, attention_mask: torch.Tensor | None = None, **kwargs: Any) -> torch.Tensor | None:
+    """No mask for a flat row; a padding mask is turned into the stock one."""
+    return None if attention_mask is None else sdpa_mask(*args, attention_mask=attention_mask, **kwargs)
+
+
+def register_flat_attention() -> str:
+    """Make the implementation known to transformers; the name to load a model with."""
+    AttentionInterface.register(FLAT_ATTENTION, flat_attention)
+    AttentionMaskInterface.register(FLAT_ATTENTION, _flat_mask)
+    return FLAT_ATTENTION
+
+
+def flat_is_proven(model_config: Any, longest: int) -> bool:
+    """Whether the flat path may be used for that architecture and sequences of at most `longest` tokens.
+
+    Why: a sliding window shorter than a sequence would be ignored by the flat path.
+    """
+    if model_config.model_type not in FLAT_ARCHITECTURES:
+        return False
+    window = getattr(model_config, "sliding_window", None)
+    windowed = window is not None and getattr(model_config, "use_sliding_window", True)
+    return not (windowed and longest > int(window))

@@ -1,0 +1,70 @@
+"""Rows of tokens to batches: end to end where the model allows it, else padded to the longest."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from medlora.training.loss import IGNORED
+
+Example = dict[str, list[int]]  # input_ids and labels, of equal length
+
+
+def _shifted(labels: list[int]) -> list[int]:
+    """What each position should predict: the label of the next one, nothing at the end."""
+    return [*labels[1:], IGNORED]
+
+
+@dataclass(frozen=True)
+class FlatCollator:
+    """All sequences end to end in one row, each with its own positions: no padding at all.
+
+    Shapes: input_ids, position_ids, labels and shift_labels (1, tokens); cu_seqlens (sequences + 1,).
+    """
+
+    def __call__(self, examples: Sequence[Example]) -> dict[str, torch.Tensor]:
+        lengths = [len(example["input_ids"]) for example in examples]
+        borders = [0]
+        for length in lengths:
+            borders.append(borders[-1] + length)
+        return {
+            "input_ids": torch.tensor([[t for example in examples for t in example["input_ids"]]]),
+            "position_ids": torch.cat([torch.arange(length) for length in lengths])[None],
+            "labels": torch.tensor([[t for example in examples for t in example["labels"]]]),
+            "shift_labels": torch.tensor([[t for example in examples for t in _shifted(example["labels"])]]),
+            "cu_seqlens": torch.tensor(borders),
+        }
+
+
+@dataclass(frozen=True)
+class PaddedCollator:
+    """Every sequence padded on the right to the longest of its batch.
+
+    Shapes: input_ids, attention_mask, labels and shift_labels (sequences, longest).
+    """
+
+    pad_token_id: int
+
+    def __call__(self, examples: Sequence[Example]) -> dict[str, torch.Tensor]:
+        longest = max(len(example["input_ids"]) for example in examples)
+        columns: dict[str, list[list[int]]] = {}
+        for example in examples:
+            missing = longest - len(example["input_ids"])
+            row = {
+                "input_ids": example["input_ids"] + [self.pad_token_id] * missing,
+                "attention_mask": [1] * len(example["input_ids"]) + [0] * missing,
+                "labels": example["labels"] + [IGNORED] * missing,
+                "shift_labels": _shifted(example["labels"]) + [IGNORED] * missing,
+            }
+            for name, values in row.items():
+                columns.setdefault(name, []).append(values)
+        return {name: torch.tensor(values) for name, values in columns.items()}
+
+
+def count_tokens(batch: dict[str, Any]) -> int:
+    """Real tokens in a batch, padding left out."""
+    mask = batch.get("attention_mask")
+    return int(mask.sum()) if mask is not None else int(batch["input_ids"].numel())
