@@ -159,7 +159,9 @@ class Workspace:
 
     @property
     def models(self) -> Path:
-        return self.private / "models"
+        """Model files; MEDLORA_MODELS names a folder that several homes share."""
+        shared = os.environ.get("MEDLORA_MODELS", "").strip()
+        return Path(shared).expanduser().resolve() if shared else self.private / "models"
 
     @property
     def uploads(self) -> Path:
