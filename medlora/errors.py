@@ -3,6 +3,7 @@
     MedloraError
     ├── UserError            shown as it is; the command line exits with 2
     │   ├── ConfigError      carries every located problem of a configuration
+    │   ├── DataError        a record or a dataset that cannot be used as it is
     │   └── NotFoundError    a name that nothing answers to
     ├── RunFailedError       a run or a worker ended without its result; exit 3
     └── InternalError        a bug in medlora; exit 1
@@ -51,6 +52,10 @@ class ConfigError(UserError):
     def __init__(self, problems: Sequence[Problem]) -> None:
         self.problems = tuple(problems)
         super().__init__("\n".join(str(problem) for problem in problems))
+
+
+class DataError(UserError):
+    """A record or a dataset that cannot be used as it is. Never carries a record's text."""
 
 
 class NotFoundError(UserError):
