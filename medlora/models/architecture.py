@@ -218,7 +218,8 @@ def fit_target_modules(
         if target not in found:
             found.append(target)
     notices = [
-        f"{', '.join(names)}: this model ({facts.model_type}) keeps them in one layer; {target} is adapted instead"
+        f"{', '.join(names)}: this model ({facts.model_type}) keeps them in one layer; "
+        f"{target} is adapted instead"
         for target, names in renamed.items()
     ]
     return found, notices, errors
