@@ -42,14 +42,16 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
             if wants_gradient:
                 probabilities = logits.sub_(normaliser[:, None]).exp_()
                 probabilities[torch.arange(len(targets), device=targets.device), targets] -= 1
-                gradient[begin : begin + chunk] = probabilities.div_(denominator).to(hidden.dtype) @ head
+                gradient[begin : begin + chunk] = probabilities.to(head.dtype) @ head
         ctx.save_for_backward(gradient)
+        ctx.denominator = denominator
         return total / denominator
 
     @staticmethod
     def backward(ctx: Any, *outer: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        """Why in float32: a gradient already divided by thousands of labels would vanish in float16."""
         (gradient,) = ctx.saved_tensors
-        return gradient * outer[0], None, None, None
+        return (gradient.float() * (outer[0] / ctx.denominator)).to(gradient.dtype), None, None, None
 
 
 def label_loss(

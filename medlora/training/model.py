@@ -1,0 +1,115 @@
+"""The base model with an adapter attached, and the proof that it was attached where it was asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+from peft.tuners.lora import LoraLayer
+from torch import nn
+from transformers import AutoModelForCausalLM, BitsAndBytesConfig
+
+from medlora.config.schema import Config
+from medlora.errors import UserError
+from medlora.models.architecture import facts_from_config, fit_target_modules
+from medlora.models.files import read_model_config
+from medlora.training.device import Setup
+
+
+@dataclass(frozen=True)
+class AdapterFacts:
+    """What was attached: counts of parameters and the modules adapted."""
+
+    trainable: int
+    total: int
+    modules: tuple[str, ...]
+
+
+def load_base(folder: Path, name: str, config: Config, setup: Setup) -> nn.Module:
+    """The frozen base model on its device, in the run's precision.
+
+    name: the model's public name, which the adapter will carry instead of a private path.
+    """
+    settings: dict[str, Any] = {
+        "dtype": setup.torch_dtype,
+        "attn_implementation": setup.attention,
+        "local_files_only": True,
+    }
+    if setup.four_bit:
+        settings["quantization_config"] = _quantization(config, setup)
+    if setup.device == "cuda" or setup.four_bit:
+        settings["device_map"] = {"": 0 if setup.device == "cuda" else "cpu"}
+    model = AutoModelForCausalLM.from_pretrained(folder, **settings)
+    model.name_or_path = model.config._name_or_path = name
+    model.config.use_cache = False
+    model.requires_grad_(False)
+    if config.training.gradient_checkpointing:
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    return model  # type: ignore[no-any-return]
+
+
+def _quantization(config: Config, setup: Setup) -> BitsAndBytesConfig:
+    """Why the run's precision and not the config's: fp16 on a CPU, or bf16 on an old GPU, does not train."""
+    wanted = config.model.quantization_config
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_compute_dtype=setup.torch_dtype,
+        bnb_4bit_quant_type=wanted.bnb_4bit_quant_type,
+        bnb_4bit_use_double_quant=wanted.bnb_4bit_use_double_quant,
+    )
+
+
+def target_modules(folder: Path, config: Config) -> tuple[list[str] | str, list[str]]:
+    """The modules to adapt and the notices about names that were translated.
+
+    Raises: UserError when a name matches nothing in this architecture.
+    """
+    requested = config.lora.target_modules
+    facts = facts_from_config(read_model_config(folder))
+    modules, notices, errors = fit_target_modules(requested, facts)
+    if errors:
+        raise UserError("\n".join(f"lora.target_modules: {error}" for error in errors))
+    return modules, [f"lora.target_modules: {notice}" for notice in notices]
+
+
+def attach_adapter(
+    model: nn.Module, config: Config, modules: list[str] | str
+) -> tuple[PeftModel, AdapterFacts]:
+    """The model with fresh LoRA weights on these modules, drawn with the run's seed.
+
+    Raises: UserError when PEFT attached anything but what was asked for.
+    """
+    lora = config.lora
+    torch.manual_seed(config.training.seed)
+    adapted = get_peft_model(
+        model,
+        LoraConfig(
+            r=lora.r,
+            lora_alpha=lora.lora_alpha,
+            lora_dropout=lora.lora_dropout,
+            target_modules=modules,
+            bias=lora.bias,
+            task_type=lora.task_type,
+            use_rslora=lora.use_rslora,
+        ),
+    )
+    attached = attached_modules(adapted)
+    if set(attached) != set(modules):
+        missing = ", ".join(sorted(set(modules) - set(attached))) or "none"
+        raise UserError(
+            f"lora.target_modules: the adapter is not where it was asked for (missing: {missing}; "
+            f"attached: {', '.join(attached) or 'none'}); choose names that this model has, or all-linear"
+        )
+    trainable, total = adapted.get_nb_trainable_parameters()
+    return adapted, AdapterFacts(trainable, total, tuple(attached))
+
+
+def attached_modules(model: nn.Module) -> list[str]:
+    """The last name of every module that carries LoRA weights, each once, in the model's order."""
+    names = (
+        name.rsplit(".", 1)[-1] for name, module in model.named_modules() if isinstance(module, LoraLayer)
+    )
+    return list(dict.fromkeys(names))
