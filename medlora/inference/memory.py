@@ -1,0 +1,80 @@
+"""The attention states of earlier prompts, kept so that a shared beginning is not computed again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from transformers import DynamicCache
+from transformers.cache_utils import DynamicLayer
+
+
+@dataclass
+class _Kept:
+    weights: str
+    ids: list[int]
+    states: DynamicCache
+
+
+class PrefixMemory:
+    """The states of a few conversations, newest last, each cut to a whole number of pieces.
+
+    Why whole pieces: a prompt is always read in pieces that begin at multiples of the same length, and only
+    those states are kept. So an answer that starts from kept states went through the very same arithmetic
+    as one that starts from nothing: equal to the last bit, whatever was asked before.
+    Not covered: layers that forget (sliding windows, recurrent states). They are never reused.
+    """
+
+    def __init__(self, piece: int, size: int = 4) -> None:
+        self.piece = piece
+        self._size = size
+        self._kept: list[_Kept] = []
+
+    def take(self, weights: str, ids: list[int]) -> tuple[DynamicCache | None, int]:
+        """States for the longest known beginning of `ids`, and its length; the last token is never part."""
+        best, shared = None, 0
+        for kept in self._kept:
+            common = self._whole(_common(kept.ids, ids[:-1])) if kept.weights == weights else 0
+            if common > shared:
+                best, shared = kept, common
+        if best is None:
+            return None, 0
+        if shared == len(best.ids):
+            self._kept.remove(best)
+            return best.states, shared
+        return _copy_beginning(best.states, shared), shared
+
+    def keep(self, weights: str, ids: list[int], states: DynamicCache) -> None:
+        """Remember the states of the prompt `ids`, as far as they were read; the oldest makes room."""
+        held = int(states.get_seq_length())
+        whole = self._whole(min(held, len(ids)))
+        if whole and all(type(layer) is DynamicLayer for layer in states.layers):
+            states.crop(whole - held)
+            self._kept = [kept for kept in self._kept if not self._is_part(kept, weights, ids[:whole])]
+            self._kept.append(_Kept(weights, ids[:whole], states))
+            del self._kept[: -self._size]
+
+    def forget(self) -> None:
+        """Drop everything, for instance when the weights leave the memory."""
+        self._kept.clear()
+
+    def _whole(self, length: int) -> int:
+        return length // self.piece * self.piece
+
+    @staticmethod
+    def _is_part(kept: _Kept, weights: str, ids: list[int]) -> bool:
+        return kept.weights == weights and kept.ids == ids[: len(kept.ids)]
+
+
+def _common(first: list[int], second: list[int]) -> int:
+    length = min(len(first), len(second))
+    if first[:length] == second[:length]:
+        return length
+    return next(i for i in range(length) if first[i] != second[i])
+
+
+def _copy_beginning(states: DynamicCache, length: int) -> DynamicCache:
+    copy = DynamicCache()
+    for number, layer in enumerate(states.layers):
+        keys, values = layer.keys, layer.values
+        copy.update(keys[..., :length, :].clone(), values[..., :length, :].clone(), number)
+    return copy

@@ -1,0 +1,170 @@
+"""The weights in memory: one base model, and the adapters that were asked for on top of it."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import PeftModelForCausalLM
+from peft.utils.save_and_load import set_peft_model_state_dict
+
+from medlora.dataset.render import ChatTokenizer
+from medlora.errors import UserError
+from medlora.inference.adapter_files import AdapterWeights, read_adapter
+from medlora.inference.base_model import LoadedBase, choose_device, find_stops, load_base
+from medlora.inference.decode import Decoder
+from medlora.inference.protocol import AdapterFiles, BaseModel, Label, RequestError
+
+Stage = Callable[[str], None]
+
+_ADAPTERS_KEPT = 4
+_SHORT = 12
+
+
+@dataclass(frozen=True)
+class Ready:
+    """Weights that are in place for one answer, and what goes with them.
+
+    key: what tells these weights from any others. notices: what loading had to do differently.
+    """
+
+    decoder: Decoder
+    tokenizer: ChatTokenizer
+    stops: frozenset[int]
+    context: int
+    label: Label
+    key: str
+    vocabulary: int
+    notices: tuple[str, ...] = ()
+
+
+class Weights:
+    """Loads, switches and frees weights; used by one thread.
+
+    Why adapters are known by their content: a name may be published anew while an answer is asked for, and
+    the label must tell which bytes spoke.
+    """
+
+    def __init__(self, *, reuse_prefix: bool = True) -> None:
+        self.device = choose_device()
+        self._reuse = reuse_prefix
+        self._base: LoadedBase | None = None
+        self._decoder: Decoder | None = None
+        self._peft: Any = None
+        self._spoiled = False
+        self._recent: list[str] = []
+
+    def prepare(self, base: BaseModel, adapter: AdapterFiles | None, stage: Stage) -> Ready:
+        """Put these weights in place.
+
+        Raises: RequestError when they cannot be; what was loaded is dropped then.
+        """
+        files = read_adapter(Path(adapter.folder)) if adapter else None
+        key = files.key if files else ""
+        if self._base is None or self._base.base != base or self._must_reload(key, files):
+            self.free()
+            stage("loading_model")
+            self._base = load_base(base, self.device)
+            self._decoder = Decoder(self._base.model, reuse=self._reuse)
+        try:
+            self._activate(adapter, files, stage)
+        except BaseException:
+            self.free()
+            raise
+        return self._describe(adapter, files)
+
+    def free(self) -> None:
+        """Give the memory back."""
+        self._base = self._decoder = self._peft = None
+        self._spoiled = False
+        self._recent.clear()
+        gc.collect()
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+
+    def _must_reload(self, key: str, files: AdapterWeights | None) -> bool:
+        """An adapter that replaces weights of the base needs a fresh base before it and after it."""
+        if self._spoiled:
+            return key not in self._recent
+        return bool(files and files.exclusive and self._recent)
+
+    def _activate(self, adapter: AdapterFiles | None, files: AdapterWeights | None, stage: Stage) -> None:
+        if files is None or adapter is None:
+            if self._peft is not None:
+                self._peft.base_model.disable_adapter_layers()
+            return
+        if files.key not in self._recent:
+            stage("loading_adapter")
+            self._attach(adapter.name, files)
+            self._spoiled = files.exclusive
+        else:
+            self._recent.remove(files.key)
+        self._recent.append(files.key)
+        self._peft.base_model.enable_adapter_layers()
+        self._peft.set_adapter(files.key)
+        self._peft.requires_grad_(False)
+        if len(self._recent) > _ADAPTERS_KEPT:
+            self._peft.delete_adapter(self._recent.pop(0))
+
+    def _attach(self, name: str, files: AdapterWeights) -> None:
+        """Add the adapter's layers and fill them, every tensor in its place."""
+        base = self._base
+        if base is None:
+            raise RequestError("model: no base model is loaded")
+        if files.base_hash and files.base_hash != base.digest:
+            raise RequestError(
+                f"adapter {name}: it was trained on other weights than this copy of {base.base.name} holds; "
+                "choose the base model it was trained on"
+            )
+        options = {"low_cpu_mem_usage": True, "autocast_adapter_dtype": False}
+        try:
+            if self._peft is None:
+                self._peft = PeftModelForCausalLM(base.model, files.config, adapter_name=files.key, **options)
+            else:
+                self._peft.add_adapter(files.key, files.config, **options)
+            tensors = {key: tensor.to(self.device) for key, tensor in files.tensors.items()}
+            result = set_peft_model_state_dict(
+                self._peft, tensors, adapter_name=files.key, low_cpu_mem_usage=True
+            )
+        except (RuntimeError, ValueError, KeyError) as error:
+            raise RequestError(
+                f"adapter {name}: it does not fit the model {base.base.name}; "
+                "choose the base model it was trained on"
+            ) from error
+        absent = [key for key in result.missing_keys if files.key in key]
+        if result.unexpected_keys or absent:
+            raise RequestError(
+                f"adapter {name}: its weights and its settings do not agree "
+                f"({len(result.unexpected_keys)} too many, {len(absent)} missing); publish it again"
+            )
+        self._peft.eval()
+
+    def _describe(self, adapter: AdapterFiles | None, files: AdapterWeights | None) -> Ready:
+        if self._base is None or self._decoder is None:
+            raise RequestError("model: no base model is loaded")
+        base = self._base
+        tokenizer = _load_tokenizer(Path(base.base.folder), Path(adapter.folder) if adapter else None)
+        digest = files.digest if files else base.digest
+        return Ready(
+            decoder=self._decoder,
+            tokenizer=tokenizer,
+            stops=find_stops(Path(base.base.folder), tokenizer),
+            context=base.context,
+            label=Label(base.base.name, adapter.name if adapter else None, digest[:_SHORT]),
+            key=f"{base.digest}+{files.digest if files else ''}",
+            vocabulary=int(base.model.get_output_embeddings().weight.shape[0]),
+            notices=base.notices,
+        )
+
+
+def _load_tokenizer(base: Path, adapter: Path | None) -> ChatTokenizer:
+    """The adapter's own tokenizer and template where it brings them: it was trained with these."""
+    brings_own = adapter is not None and (adapter / "tokenizer.json").is_file()
+    try:
+        return ChatTokenizer.load(adapter if adapter is not None and brings_own else base)
+    except UserError as error:
+        raise RequestError(str(error)) from error
