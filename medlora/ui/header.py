@@ -1,0 +1,76 @@
+"""The head of every tab: what this is, what it runs on, what is running, and two things always true."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from medlora.ui.present import duration, gib, text
+
+LOGO = (
+    '<svg viewBox="0 0 32 32" aria-hidden="true"><rect width="32" height="32" rx="8" fill="var(--ml-accent)"/>'
+    '<path d="M6 17.5h4.6l2.4-7 4.2 12.5 3-8.2 1.4 2.7H26" fill="none" stroke="var(--ml-on-accent)" '
+    'stroke-width="2.4" stroke-linecap="round" stroke-linejoin="round"/></svg>'
+)
+_CHIP = '<svg viewBox="0 0 16 16" aria-hidden="true"><rect x="4" y="4" width="8" height="8" rx="1.5"/><path d="M6 1.5v2M10 1.5v2M6 12.5v2M10 12.5v2M1.5 6h2M1.5 10h2M12.5 6h2M12.5 10h2"/></svg>'
+_LOCK = '<svg viewBox="0 0 16 16" aria-hidden="true"><rect x="3" y="7" width="10" height="7" rx="2"/><path d="M5.5 7V5a2.5 2.5 0 0 1 5 0v2"/></svg>'
+_CARE = '<svg viewBox="0 0 16 16" aria-hidden="true"><circle cx="8" cy="8" r="6"/><path d="M8 5v3.5M8 10.8v.2"/></svg>'
+
+
+@dataclass(frozen=True)
+class Device:
+    """What the header says about the machine. Units: GiB."""
+
+    name: str
+    free_gib: float | None
+    total_gib: float | None
+
+
+@dataclass(frozen=True)
+class RunningJob:
+    """The run in progress, as the header shows it."""
+
+    run_id: str
+    adapter: str
+    status: str
+    step: int
+    total_steps: int | None
+    eta_s: float | None
+    phase: str = ""
+    waiting: int = 0
+
+
+def show_header(device: Device | None, *, local: bool) -> str:
+    """Name, device with its memory, and the two sentences."""
+    facts = []
+    if device is not None:
+        memory = f", {gib(device.free_gib)} of {gib(device.total_gib)} free" if device.total_gib else ""
+        facts.append(f'<span class="ml-device-name">{_CHIP}{text(device.name)}{text(memory)}</span>')
+    if local:
+        facts.append(f'<span class="ml-local">{_LOCK}Local: nothing leaves this machine</span>')
+    facts.append(f"<span>{_CARE}Not a medical device</span>")
+    return (
+        f'<header class="ml-header"><div class="ml-brand">{LOGO}<h1>medlora</h1></div>'
+        f'<div class="ml-facts">{"".join(facts)}</div></header>'
+    )
+
+
+def show_running(job: RunningJob | None) -> str:
+    """The strip under the header while a run is going; empty otherwise."""
+    if job is None:
+        return ""
+    fraction = job.step / job.total_steps if job.total_steps else 0.0
+    percent = round(100 * min(fraction, 1.0))
+    where = (
+        f"step {job.step:,} of {job.total_steps:,}"
+        if job.total_steps and job.step
+        else job.phase or "starting"
+    )
+    left = f" · {duration(job.eta_s)} left" if job.eta_s is not None else ""
+    verb = {"queued": "Waiting", "stopping": "Stopping"}.get(job.status, "Training")
+    more = f" · {job.waiting} waiting" if job.waiting else ""
+    return (
+        f'<div class="ml-running" role="status" title="Show this run"><strong>{verb} {text(job.adapter)}</strong>'
+        f'<div class="ml-bar" role="progressbar" aria-valuemin="0" aria-valuemax="100" aria-valuenow="{percent}" '
+        f'aria-label="{verb} {text(job.adapter)}"><i style="width:{percent}%"></i></div>'
+        f"<em>{text(where)}{text(left)}{text(more)}</em></div>"
+    )

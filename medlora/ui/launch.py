@@ -1,0 +1,171 @@
+"""Starting and ending the app: its environment, its folders, its watch over the runs.
+
+Why no gradio import at the top: Gradio reads its environment once, when it is imported, and the
+uploads folder, telemetry and run history must be settled before that.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+import psutil
+
+from medlora.errors import UserError
+from medlora.workspace import Workspace, make_private
+
+log = logging.getLogger("medlora.app")
+LOCAL_NAMES = ("127.0.0.1", "localhost", "::1")
+WATCH_INTERVAL_S = 2.0
+LARGEST_UPLOAD = "200mb"
+
+
+@dataclass(frozen=True)
+class LaunchOptions:
+    """How the page is served. `port` None means the first free one from 7860."""
+
+    host: str = "127.0.0.1"
+    port: int | None = None
+    open_browser: bool = False
+    frame_ancestors: str = "'none'"
+
+
+def check_options(options: LaunchOptions) -> None:
+    """Raises: UserError if the page would be open to others, or would let others run code."""
+    if options.host not in LOCAL_NAMES:
+        raise UserError(
+            f"--host: medlora has no login, so it answers on this computer alone (got {options.host!r}); "
+            "use 127.0.0.1, and reach it from another computer through a tunnel: "
+            "ssh -L 7860:127.0.0.1:7860 THIS_COMPUTER"
+        )
+    if options.port is not None and not 1 <= options.port <= 65535:
+        raise UserError(f"--port: a port is a number from 1 to 65535 (got {options.port})")
+    if os.environ.get("GRADIO_VIBE_MODE", "").strip():
+        raise UserError(
+            "env GRADIO_VIBE_MODE: it lets anyone who opens the page run code on this computer; unset it"
+        )
+
+
+def _session_name(process: psutil.Process) -> str:
+    return f"{process.pid}-{int(process.create_time())}"
+
+
+def _is_live(name: str) -> bool:
+    pid = name.split("-", 1)[0]
+    try:
+        return pid.isdecimal() and _session_name(psutil.Process(int(pid))) == name
+    except psutil.Error:
+        return False
+
+
+def open_uploads(workspace: Workspace) -> Path:
+    """This process's private upload folder; those that dead processes left behind are wiped.
+
+    Why: a killed app cannot clean up after itself, and an upload may hold what came from patients.
+    """
+    make_private(workspace.uploads)
+    for folder in workspace.uploads.iterdir():
+        if not _is_live(folder.name):
+            if folder.is_dir() and not folder.is_symlink():
+                shutil.rmtree(folder, ignore_errors=True)
+            else:
+                folder.unlink(missing_ok=True)
+    return make_private(workspace.uploads / _session_name(psutil.Process()))
+
+
+def prepare_environment(workspace: Workspace) -> Path:
+    """Settle what Gradio and its libraries read at import; returns the upload folder."""
+    if os.name == "posix":
+        os.umask(0o077)
+    uploads = open_uploads(workspace)
+    os.environ.update(
+        GRADIO_ANALYTICS_ENABLED="False",
+        GRADIO_RUN_HISTORY="False",
+        GRADIO_SHARE="False",
+        GRADIO_MCP_SERVER="False",
+        GRADIO_TEMP_DIR=str(uploads),
+        HF_HUB_DISABLE_TELEMETRY="1",
+        DO_NOT_TRACK="1",
+    )
+    os.environ.pop("GRADIO_ALLOWED_PATHS", None)
+    os.chdir(make_private(workspace.empty))
+    return uploads
+
+
+def watch_runs(supervise: Callable[[], object], ended: threading.Event) -> None:
+    """Look after the runs until the app ends: start what is queued, notice what died."""
+    failing = False
+    while not ended.wait(WATCH_INTERVAL_S):
+        try:
+            supervise()
+            failing = False
+        except Exception:  # noqa: BLE001 - the watch must outlive one bad look
+            if not failing:
+                log.exception("the watch over the runs failed; it goes on")
+            failing = True
+
+
+def _end_on_signals(ended: threading.Event) -> None:
+    def end(number: int, frame: FrameType | None) -> None:
+        ended.set()
+
+    for name in ("SIGINT", "SIGTERM", "SIGBREAK"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), end)
+
+
+def run_app(options: LaunchOptions | None = None) -> None:
+    """Serve the page until Ctrl-C or SIGTERM. Runs go on; the chat engine and the uploads do not."""
+    options = options or LaunchOptions()
+    check_options(options)
+    workspace = Workspace.open()
+    uploads = prepare_environment(workspace)
+    ended = threading.Event()
+    try:
+        _serve(workspace, options, ended)
+    finally:
+        ended.set()
+        shutil.rmtree(uploads, ignore_errors=True)
+
+
+def _serve(workspace: Workspace, options: LaunchOptions, ended: threading.Event) -> None:
+    from medlora.services import train
+    from medlora.ui.page import build_page
+
+    page = build_page(workspace)
+    _end_on_signals(ended)
+    watch = threading.Thread(
+        target=watch_runs, args=(lambda: train.supervise(workspace), ended), name="watch-runs", daemon=True
+    )
+    watch.start()
+    try:
+        address = page.open(options)
+        print(f"medlora is at {address}   (Ctrl-C ends it; a training run goes on)", flush=True)  # noqa: T201
+        ended.wait()
+    finally:
+        page.close()
+
+
+def main() -> None:
+    """`python app.py`: the same as `python -m medlora app`."""
+    interactive = sys.stdin is not None and sys.stdin.isatty() and not os.environ.get("CI")
+    try:
+        run_app(LaunchOptions(port=_port_from_environment(), open_browser=interactive))
+    except UserError as error:
+        print(error, file=sys.stderr)  # noqa: T201
+        sys.exit(2)
+
+
+def _port_from_environment() -> int | None:
+    named = os.environ.get("GRADIO_SERVER_PORT", "").strip()
+    if named and not named.isdecimal():
+        raise UserError(f"env GRADIO_SERVER_PORT: a port is a number from 1 to 65535 (got {named!r})")
+    return int(named) if named else None

@@ -1,0 +1,125 @@
+"""How a run looks: its status in words, its figures, its curves."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from medlora.ui import present
+from medlora.ui.chart import Series, line_chart
+from medlora.ui.present import count, duration, gib, number
+
+if TYPE_CHECKING:
+    from medlora.runs.state import RunState
+
+STATUS_WORDS = {
+    "queued": "Waiting",
+    "running": "Training",
+    "stopping": "Stopping",
+    "completed": "Finished",
+    "stopped": "Stopped",
+    "failed": "Failed",
+    "lost": "Interrupted",
+}
+
+
+def show_status(state: RunState, adapter: str, *, ahead: int = 0) -> str:
+    """One sentence or two on where the run stands, and what can be done."""
+    status = state.status
+    if status == "queued":
+        body = (
+            "Another run is using this machine; this one starts by itself."
+            if ahead
+            else "It starts in a moment."
+        )
+        return present.notice("info", f"{adapter} is waiting", body)
+    if status == "running":
+        return present.notice(
+            "info",
+            f"Training {adapter}. It is safe to close this tab.",
+            _phase_words(state) or "The run goes on.",
+        )
+    if status == "stopping":
+        keep = "Nothing of it is kept." if state.discard else "What was learned so far is kept as an adapter."
+        return present.notice("info", f"{adapter} is stopping", keep)
+    if status == "completed":
+        return present.notice("info", f"{adapter} is ready", "Try it in the Chat tab.")
+    if status == "stopped":
+        if state.adapter:
+            return present.notice(
+                "info",
+                f"{adapter} was stopped at step {number(state.step)}",
+                "The adapter learned so far is kept. Resume goes on from the last checkpoint.",
+            )
+        return present.notice("info", f"{adapter} was stopped", "Nothing of it was kept.")
+    if status == "failed":
+        reason = "\n".join(part for part in (state.reason, state.hint) if part)
+        return present.notice("red", f"{adapter} failed", reason or "The log below says why.")
+    return present.notice(
+        "amber",
+        f"{adapter} was interrupted",
+        "Its process is gone (a restart, perhaps). Resume goes on from the last checkpoint.",
+    )
+
+
+def _phase_words(state: RunState) -> str:
+    if state.step or not state.phase:
+        return ""
+    detail = f": {state.phase_detail}" if state.phase_detail else ""
+    return f"{state.phase[:1].upper()}{state.phase[1:]}{detail}"
+
+
+def show_figures(state: RunState) -> str:
+    """The large numbers of a run."""
+    total = f"of {number(state.total_steps)}" if state.total_steps else ""
+    speed = number(state.tokens_per_second, 0) if state.tokens_per_second else "–"
+    left = duration(state.eta_s) if not state.ended else duration(state.seconds)
+    memory = state.peak_memory_gib if state.ended else state.memory_gib
+    return present.big_numbers(
+        [
+            ("Loss", number(state.loss), "training"),
+            ("Eval loss", number(state.eval_loss), "on rows held back"),
+            ("Step", number(state.step), total),
+            ("Took" if state.ended else "Time left", left),
+            ("Tokens per second", speed),
+            ("Memory", gib(memory), "at most" if state.ended else "now"),
+        ]
+    )
+
+
+def show_loss(state: RunState) -> str:
+    """Training and evaluation loss over the steps."""
+    lines = [
+        Series("training", [(point.step, point.value) for point in state.loss_points]),
+        Series("evaluation", [(point.step, point.value) for point in state.eval_points]),
+    ]
+    return line_chart("Loss", lines, x_high=state.total_steps)
+
+
+def show_rate(state: RunState) -> str:
+    """The learning rate over the steps."""
+    points = [(point.step, point.value) for point in state.rate_points]
+    return line_chart(
+        "Learning rate", [Series("learning rate", points)], x_high=state.total_steps, from_zero=True
+    )
+
+
+def show_facts(state: RunState) -> str:
+    """What the run works with: rows, parameters, device; and its notices."""
+    plan = state.plan
+    facts = []
+    if plan.get("rows_train") is not None:
+        facts.append(f"{count(int(plan['rows_train']), 'row')} to learn from")
+    if plan.get("rows_eval"):
+        facts.append(f"{count(int(plan['rows_eval']), 'row')} held back")
+    if plan.get("truncated"):
+        facts.append(f"{number(plan['truncated'])} cut to length")
+    if plan.get("left_out"):
+        facts.append(f"{number(plan['left_out'])} left out")
+    if plan.get("trainable_parameters") and plan.get("total_parameters"):
+        part = 100 * plan["trainable_parameters"] / plan["total_parameters"]
+        facts.append(f"{number(plan['trainable_parameters'])} parameters trained ({part:.2f} %)")
+    facts += [str(plan[key]) for key in ("device", "precision") if plan.get(key)]
+    if state.resumed_from:
+        facts.append(f"resumed from step {number(state.resumed_from)}")
+    notes = "".join(present.notice("info", notice) for notice in state.notices)
+    return (present.pills(facts) if facts else "") + notes
