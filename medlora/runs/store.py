@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import platform
 import re
@@ -37,7 +38,8 @@ _PACKAGES = (
 class RunRequest:
     """All that a run needs to know; the worker reads nothing but its record.
 
-    dataset: name, path, sha256, rows, valid. token: what the caller gives to make a start idempotent.
+    dataset: name, path, sha256, rows, valid. needs_network: the model is not at hand yet.
+    token: what the caller gives to make a start idempotent.
     """
 
     config: dict[str, Any]
@@ -49,8 +51,14 @@ class RunRequest:
     notices: tuple[str, ...] = ()
     skip_bad_rows: bool = False
     phi_acknowledged: bool = False
+    needs_network: bool = False
     token: str | None = None
     device: str = "main"
+
+    def fingerprint(self) -> str:
+        """What makes two requests the same one: all that would change the result."""
+        content = (self.config, self.dataset, self.adapter_name, self.skip_bad_rows, self.device)
+        return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def create_run(ws: Workspace, request: RunRequest) -> RunPaths:
@@ -97,7 +105,9 @@ def _record(ws: Workspace, run_id: str, request: RunRequest) -> dict[str, Any]:
         "python": platform.python_version(),
         "platform": platform.platform(),
         "device": request.device,
+        "needs_network": request.needs_network,
         "token": request.token,
+        "fingerprint": request.fingerprint(),
     }
 
 

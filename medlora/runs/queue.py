@@ -1,0 +1,177 @@
+"""One owner per device: runs wait on disk, and whoever looks starts the next one.
+
+The queue is not a file of its own: a run waits if its events say so, in the order of their tickets. So
+there is nothing to repair after a crash, and a run that was queued when the app died starts when any
+process dispatches again. A file lock makes looking and starting one step.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import datetime
+
+from filelock import FileLock, Timeout
+
+from medlora.errors import UserError
+from medlora.runs.events import append_event, last_event
+from medlora.runs.live import is_over, observe
+from medlora.runs.process import Launch, ProcessMark, is_alive, spawn_worker
+from medlora.runs.state import RunState
+from medlora.runs.store import RunRequest, create_run, list_runs, load_record
+from medlora.workspace import RunPaths, Workspace, make_private
+
+_LOCK_WAIT_S = 30.0
+_SAME_START_S = 10.0
+_LEAVING_S = 120.0
+
+
+@contextmanager
+def lock_queue(ws: Workspace) -> Iterator[None]:
+    """Hold the queue; not to be taken twice by one thread.
+
+    Raises: UserError when another process holds it for half a minute, which only a stopped one would.
+    """
+    lock = FileLock(make_private(ws.locks) / "queue.lock", timeout=_LOCK_WAIT_S)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise UserError(
+            f"queue: another medlora process holds {lock.lock_file} and does not let go; end it and try again"
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def submit_run(ws: Workspace, request: RunRequest) -> RunPaths:
+    """A new run at the end of the queue, or the one that the same press of Start already made.
+
+    The same press: the same token; without one, the same content within ten seconds.
+    """
+    with lock_queue(ws):
+        known = _find_same(ws, request)
+        if known is not None:
+            return known
+        run = create_run(ws, request)
+        _enqueue(ws, run)
+        return run
+
+
+def requeue_run(ws: Workspace, run: RunPaths) -> None:
+    """Put a run that stopped, failed or was lost back at the end of the queue.
+
+    Raises: UserError when it is not over, or completed, or was discarded.
+    """
+    with lock_queue(ws):
+        state = observe(run)
+        if state.status in ("queued", "running", "stopping"):
+            raise UserError(f"run {run.run_id}: it is {state.status} already")
+        if state.status == "completed":
+            raise UserError(f"run {run.run_id}: it is completed; start a new run with more steps instead")
+        if state.discard:
+            raise UserError(f"run {run.run_id}: it was discarded with its checkpoints; start a new run")
+        _enqueue(ws, run)
+
+
+def _enqueue(ws: Workspace, run: RunPaths) -> None:
+    run.stop_file.unlink(missing_ok=True)
+    tickets = [state.ticket or 0 for _, state in unfinished_runs(ws)]
+    append_event(run, "queued", ticket=max(tickets, default=0) + 1)
+
+
+def _find_same(ws: Workspace, request: RunRequest) -> RunPaths | None:
+    wanted = request.fingerprint()
+    now = time.time()
+    for run in list_runs(ws)[:20]:
+        record = load_record(run)
+        if request.token is not None:
+            if record.get("token") == request.token:
+                return run
+            continue
+        age = now - datetime.fromisoformat(record["timestamp"]).timestamp()
+        if age <= _SAME_START_S and record.get("fingerprint") == wanted and not is_over(run):
+            return run
+    return None
+
+
+def unfinished_runs(ws: Workspace) -> list[tuple[RunPaths, RunState]]:
+    """Runs that have not ended, lost ones among them, with their states; newest first."""
+    found = [(run, observe(run)) for run in list_runs(ws) if not is_over(run)]
+    return [(run, state) for run, state in found if not state.ended]
+
+
+def find_active(ws: Workspace) -> RunPaths | None:
+    """The run whose worker is alive, else the next in the queue, else None."""
+    return next((run for run, _ in _live(ws)), next((run for run, _ in waiting_runs(ws)), None))
+
+
+def _live(ws: Workspace) -> list[tuple[RunPaths, RunState]]:
+    return [(run, state) for run, state in unfinished_runs(ws) if state.status in ("running", "stopping")]
+
+
+def waiting_runs(ws: Workspace) -> list[tuple[RunPaths, RunState]]:
+    """Queued runs, the next one first."""
+    waiting = [(run, state) for run, state in unfinished_runs(ws) if state.status == "queued"]
+    return sorted(waiting, key=lambda pair: (pair[1].ticket or 0, pair[0].run_id))
+
+
+def dispatch(ws: Workspace, command: tuple[str, ...] | None = None) -> list[str]:
+    """Start the next queued run on every device that nothing owns; the ids of those started.
+
+    Called by Start, by the app every few seconds, and by a worker as its last act.
+    command: another worker than the training one.
+    """
+    started = []
+    with lock_queue(ws):
+        busy = {_device(run) for run in _owners(ws)}
+        for run, _ in waiting_runs(ws):
+            device = _device(run)
+            if device in busy:
+                continue
+            busy.add(device)
+            if _start(ws, run, command):
+                started.append(run.run_id)
+    return started
+
+
+def _owners(ws: Workspace) -> list[RunPaths]:
+    """Runs whose process is alive, also after its end was written: its memory is not free yet.
+
+    A worker that dispatches as its last act does not count itself.
+    """
+    owners = [run for run, _ in _live(ws)]
+    for run in list_runs(ws):
+        event = last_event(run)
+        if event and event["kind"] == "ended" and time.time() - event["time"] < _LEAVING_S:
+            state = observe(run)
+            if is_alive(state.pid, state.pid_start, run.run_id):
+                owners.append(run)
+    return [run for run in owners if observe(run).pid != os.getpid()]
+
+
+def _device(run: RunPaths) -> str:
+    return str(load_record(run).get("device") or "main")
+
+
+def _start(ws: Workspace, run: RunPaths, command: tuple[str, ...] | None) -> bool:
+    own = ProcessMark.own()
+    append_event(run, "launching", pid=own.pid, pid_start=own.start)
+    launch = Launch(offline=load_record(run).get("needs_network") is not True)
+    try:
+        mark = spawn_worker(ws, run, replace(launch, command=command) if command else launch)
+    except OSError as error:
+        append_event(
+            run,
+            "ended",
+            status="failed",
+            reason=f"Its process could not be started ({error.strerror or error})",
+            hint="Close other programs, then press Resume.",
+        )
+        return False
+    append_event(run, "launched", pid=mark.pid, pid_start=mark.start)
+    return True
