@@ -1,0 +1,43 @@
+"""How a run learns that it should stop: a file in its folder, or a signal."""
+
+from __future__ import annotations
+
+import signal
+from types import FrameType
+
+from medlora.runs.events import fold, read_events
+from medlora.workspace import RunPaths
+
+
+class StoppedEarly(Exception):
+    """A stop was asked for before the first step: there is nothing to keep."""
+
+
+class StopRequest:
+    """Whether this run was asked to stop; SIGTERM counts as stop-and-keep."""
+
+    def __init__(self, run: RunPaths) -> None:
+        self._run = run
+        self._signalled = False
+
+    def listen(self) -> None:
+        """Take SIGTERM and Ctrl+C as the wish to stop, not to die."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._note)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self._signalled = True
+
+    @property
+    def requested(self) -> bool:
+        return self._signalled or self._run.stop_file.exists()
+
+    @property
+    def discard(self) -> bool:
+        """Whether nothing of the run shall be kept."""
+        return fold(read_events(self._run)).discard
+
+    def check(self) -> None:
+        """Raises: StoppedEarly when a stop was asked for."""
+        if self.requested:
+            raise StoppedEarly
