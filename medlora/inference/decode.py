@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from typing import Any
 
 import torch
@@ -34,7 +34,9 @@ class Decoder:
         self._memory = PrefixMemory(piece_length(self._device))
 
     @torch.inference_mode()
-    def tokens(self, weights: str, prompt: list[int], sampler: Sampler, stopped: Stopped) -> Iterator[int]:
+    def tokens(
+        self, weights: str, prompt: list[int], sampler: Sampler, stopped: Stopped
+    ) -> Generator[int, None, None]:
         """Token after token, without end; returns early once `stopped` says so."""
         states, known = self._begin(weights, prompt)
         try:

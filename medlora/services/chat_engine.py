@@ -1,0 +1,262 @@
+"""The chat engine's client: one queue of questions before one chat process. Free of torch."""
+
+from __future__ import annotations
+
+import atexit
+import itertools
+import queue
+import threading
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+
+from medlora.errors import UserError
+from medlora.services.chat_events import EngineEvent, Finished, Question, Stage, Started, Waiting, read_event
+from medlora.services.chat_process import PROTOCOL, ChatProcess, Message
+from medlora.workspace import Workspace
+
+_LOOK_S = 0.5
+_SILENCE_S = 600.0
+
+
+@dataclass
+class _Ticket:
+    """One question's place in the line."""
+
+    number: int
+    owner: str
+    inbox: queue.SimpleQueue[Message] = field(default_factory=queue.SimpleQueue)
+    stop: bool = False
+    loading: bool = True
+    process: ChatProcess | None = None
+
+    @property
+    def sent(self) -> bool:
+        return self.process is not None
+
+
+class ChatEngine:
+    """Answers one question at a time, first come, first served; starts its process when first needed.
+
+    The process is ended with `close`, at the interpreter's exit, and by its own input's end: none is left
+    behind. One that dies is started anew by the next question.
+    """
+
+    def __init__(
+        self, ws: Workspace, *, threads: int = 0, idle_s: float | None = None, stop_grace_s: float = 5.0
+    ) -> None:
+        self._ws = ws
+        self._threads = threads
+        self._idle_s = idle_s
+        self._stop_grace_s = stop_grace_s
+        self._turn = threading.Condition()
+        self._line: list[_Ticket] = []
+        self._process: ChatProcess | None = None
+        self._numbers = itertools.count(1)
+        self._idle_timer: threading.Timer | None = None
+        self.device: str | None = None
+        atexit.register(self.close)
+
+    def __enter__(self) -> ChatEngine:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def pid(self) -> int | None:
+        """The process that holds the weights, if there is one."""
+        process = self._process
+        return process.pid if process else None
+
+    # The questions
+    def generate(self, question: Question, owner: str) -> Iterator[EngineEvent]:
+        """The answer as it comes. Closing the iterator stops the answer.
+
+        Raises: UserError for what the user can mend, RunFailedError when the process dies.
+        """
+        ticket = self._join(owner)
+        try:
+            yield from self._wait(ticket)
+            if ticket.stop:
+                yield Finished(stopped=True)
+            else:
+                yield from self._serve(ticket, question)
+        finally:
+            self._leave(ticket)
+
+    def stop(self, owner: str) -> None:
+        """Stop this owner's answer, also while it waits its turn; nothing happens if there is none."""
+        with self._turn:
+            for ticket in self._line:
+                if ticket.owner == owner:
+                    self._stop_ticket(ticket)
+            self._turn.notify_all()
+
+    def free(self, reason: str) -> None:
+        """Give the memory back at once; an answer under way ends with this reason."""
+        with self._turn:
+            process, self._process = self._process, None
+            for ticket in self._line:
+                if ticket.sent:
+                    ticket.inbox.put({"ev": "interrupted", "message": reason})
+        if process is not None:
+            process.close()
+
+    def close(self) -> None:
+        """End the process; a later question would start a new one."""
+        atexit.unregister(self.close)
+        self._cancel_idle_timer()
+        self.free("chat: the engine was closed")
+
+    def _join(self, owner: str) -> _Ticket:
+        with self._turn:
+            if any(ticket.owner == owner and not ticket.stop for ticket in self._line):
+                raise UserError("chat: this conversation is still being answered; wait or press Stop")
+            ticket = _Ticket(next(self._numbers), owner)
+            self._line.append(ticket)
+            return ticket
+
+    def _wait(self, ticket: _Ticket) -> Iterator[Waiting]:
+        told = 0
+        while True:
+            with self._turn:
+                place = self._line.index(ticket)
+                if place and place == told and not ticket.stop:
+                    self._turn.wait(1.0)
+                    place = self._line.index(ticket)
+                if not place or ticket.stop:
+                    return
+            if place != told:
+                told = place
+                yield Waiting(place)
+
+    def _serve(self, ticket: _Ticket, question: Question) -> Iterator[EngineEvent]:
+        """Send the question and pass on what comes back.
+
+        Why a second attempt: a process that ended while idle is noticed only when it is written to.
+        """
+        for attempt in (1, 2):
+            if self._send(ticket, question):
+                yield Stage("starting")
+            heard = False
+            while True:
+                message = self._next_message(ticket)
+                if message["ev"] == "ended" and attempt == 1 and not heard and message["code"] == 0:
+                    break
+                heard = True
+                event = read_event(message)
+                if isinstance(event, Stage | Started):
+                    ticket.loading = isinstance(event, Stage)
+                yield event
+                if isinstance(event, Finished):
+                    return
+
+    def _next_message(self, ticket: _Ticket) -> Message:
+        """The next message; a stopped answer is not waited for longer than a moment.
+
+        Why a limit on silence: one hung process would hold up everybody in the line.
+        """
+        for _ in range(int(_SILENCE_S / _LOOK_S)):
+            try:
+                return ticket.inbox.get(timeout=_LOOK_S)
+            except queue.Empty:
+                if ticket.stop:
+                    return {"ev": "done", "stopped": True, "truncated": False}
+        with self._turn:
+            process = self._process
+        if process is not None:
+            process.kill()
+        return {"ev": "ended", "code": None}
+
+    def _send(self, ticket: _Ticket, question: Question) -> bool:
+        """Hand the question to the process; True if that had to be started."""
+        self._cancel_idle_timer()
+        message = {"op": "generate", "id": ticket.number, **asdict(question)}
+        with self._turn:
+            fresh = self._process is None
+            process = self._process or self._start()
+            if ticket not in self._line:
+                self._line.insert(0, ticket)
+            ticket.process = process
+            if ticket.stop:
+                process.send({"op": "stop", "id": ticket.number})
+        if not process.send(message):
+            process.kill()
+        return fresh
+
+    def _leave(self, ticket: _Ticket) -> None:
+        """Out of the line, or, while the process is still busy with it, as soon as that has stopped."""
+        with self._turn:
+            if ticket not in self._line:
+                return
+            if not ticket.sent:
+                self._line.remove(ticket)
+                self._turn.notify_all()
+                return
+            self._stop_ticket(ticket)
+        grace = self._stop_grace_s * (24 if ticket.loading else 1)
+        watch = threading.Timer(grace, self._kill_if_stuck, (ticket,))
+        watch.daemon = True
+        watch.start()
+
+    def _stop_ticket(self, ticket: _Ticket) -> None:
+        if ticket.process is not None and not ticket.stop:
+            ticket.process.send({"op": "stop", "id": ticket.number})
+        ticket.stop = True
+
+    def _kill_if_stuck(self, ticket: _Ticket) -> None:
+        with self._turn:
+            process = ticket.process if ticket in self._line else None
+        if process is not None:
+            process.kill()
+
+    # The process
+    def _start(self) -> ChatProcess:
+        """Called with the lock held."""
+        self._process = ChatProcess(self._ws, self._threads, self._hear, self._mourn)
+        return self._process
+
+    def _hear(self, process: ChatProcess, message: Message) -> None:
+        """From the reading thread: a message of the process."""
+        if message["ev"] == "ready":
+            self.device = str(message["device"])
+            if message["protocol"] != PROTOCOL:
+                process.kill()
+            return
+        with self._turn:
+            ticket = next((ticket for ticket in self._line if ticket.number == message.get("id")), None)
+            if ticket is None:
+                return
+            ticket.inbox.put(message)
+            if message["ev"] in ("done", "error"):
+                self._line.remove(ticket)
+                self._turn.notify_all()
+                self._set_idle_timer()
+
+    def _mourn(self, process: ChatProcess, code: int) -> None:
+        """From the reading thread: the process has ended."""
+        with self._turn:
+            if self._process is process:
+                self._process = None
+            for ticket in [ticket for ticket in self._line if ticket.process is process]:
+                ticket.inbox.put({"ev": "ended", "code": code})
+                self._line.remove(ticket)
+            self._turn.notify_all()
+
+    def _set_idle_timer(self) -> None:
+        self._cancel_idle_timer()
+        if self._idle_s is not None:
+            self._idle_timer = threading.Timer(self._idle_s, self._end_if_idle)
+            self._idle_timer.daemon = True
+            self._idle_timer.start()
+
+    def _cancel_idle_timer(self) -> None:
+        timer, self._idle_timer = self._idle_timer, None
+        if timer is not None:
+            timer.cancel()
+
+    def _end_if_idle(self) -> None:
+        with self._turn:
+            idle = not self._line
+        if idle:
+            self.free("chat: the engine was idle")
