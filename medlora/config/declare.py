@@ -48,7 +48,7 @@ def setting(default: Any, title: str, text: str, **more: Any) -> Any:
 
     `guidance` pairs a value with what to expect of it, in the order in which a form offers them.
     """
-    extra = {
+    extra: dict[str, Any] = {
         name: more.pop(name) for name in ("unit", "source", "guidance", "example", "bounds") if name in more
     }
     if isinstance(default, list | dict):

@@ -28,7 +28,7 @@ class QuantizationSettings(Section):
     bnb_4bit_compute_dtype: Literal["float16", "bfloat16", "float32"] = setting(
         "float16",
         "Computation precision",
-        "The precision in which 4-bit weights are multiplied. A machine that lacks it uses the nearest it has.",
+        "The precision in which 4-bit weights are multiplied. A machine without it uses the nearest.",
         source="the manual's example",
     )
     bnb_4bit_quant_type: Literal["nf4", "fp4"] = setting(
@@ -79,8 +79,8 @@ class ModelSettings(Section):
     attn_implementation: Literal["sdpa", "eager", "flash_attention_2"] = setting(
         "sdpa",
         "Attention",
-        "How attention is computed. flash_attention_2 is used where its package and an NVIDIA GPU are at hand; "
-        "elsewhere sdpa, which gives the same results, takes its place with a notice.",
+        "How attention is computed. flash_attention_2 is used where its package and an NVIDIA GPU are at "
+        "hand; elsewhere sdpa, which gives the same results, takes its place with a notice.",
         source="sdpa is part of PyTorch and works on every device",
     )
 

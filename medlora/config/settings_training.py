@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pydantic import field_validator
+
 from medlora.config.declare import Section, setting
 
 Scheduler = Literal[
@@ -81,8 +83,8 @@ class TrainingSettings(Section):
     per_device_train_batch_size: int = setting(
         2,
         "Batch size",
-        "How many records are computed at once. More is faster and needs more memory. What the model feels is "
-        "batch size × accumulation.",
+        "How many records are computed at once. More is faster and needs more memory. What the model "
+        "feels is batch size × accumulation.",
         ge=1,
         le=1024,
         unit="records",
@@ -95,7 +97,7 @@ class TrainingSettings(Section):
     gradient_accumulation_steps: int = setting(
         4,
         "Accumulation",
-        "How many batches are added up before the weights move: a larger effective batch without more memory.",
+        "How many batches are added up before the weights move: a larger effective batch in the same memory.",
         ge=1,
         le=1024,
         unit="batches",
@@ -149,7 +151,8 @@ class TrainingSettings(Section):
     max_grad_norm: float = setting(
         1.0,
         "Gradient clipping",
-        "Steps larger than this are shortened: one odd record cannot spoil the run. 0 turns it off, 0.5 is careful.",
+        "Steps larger than this are shortened: one odd record cannot spoil the run. 0 turns it "
+        "off, 0.5 is careful.",
         ge=0,
         le=1000,
         source="the manual",
@@ -181,7 +184,7 @@ class TrainingSettings(Section):
     save_total_limit: int = setting(
         3,
         "Checkpoints kept",
-        "How many checkpoints stay on disk. At least two, so that one cut off while saving has a predecessor.",
+        "How many checkpoints stay on disk. At least two, so that one cut off half-way has a predecessor.",
         ge=2,
         le=1000,
         unit="checkpoints",
@@ -189,8 +192,8 @@ class TrainingSettings(Section):
     load_best_model_at_end: bool | None = setting(
         None,
         "Keep the best",
-        "Publish the adapter with the lowest evaluation loss instead of the last one. Without a value: yes, if "
-        "there are records to evaluate on.",
+        "Publish the adapter with the lowest evaluation loss instead of the last one. Without a value: yes, "
+        "if there are records to evaluate on.",
     )
     early_stopping_patience: int | None = setting(
         None,
@@ -224,7 +227,7 @@ class TrainingSettings(Section):
     train_sampling_strategy: Literal["random", "sequential", "group_by_length"] = setting(
         "random",
         "Order of records",
-        "In which order records are seen: shuffled, as in the file, or shuffled with similar lengths together.",
+        "In which order records are seen: shuffled, as in the file, or with similar lengths together.",
     )
     fp16: bool = setting(
         False,
@@ -247,3 +250,10 @@ class TrainingSettings(Section):
         ge=0,
         le=2**32 - 1,
     )
+
+    @field_validator("max_steps")
+    @classmethod
+    def _refuse_zero_steps(cls, value: int) -> int:
+        if value == 0:
+            raise ValueError("0 steps would train nothing")
+        return value

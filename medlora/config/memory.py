@@ -1,0 +1,226 @@
+"""How much memory a training run needs, counted from the model's shape.
+
+Counted: the frozen weights in their precision, the adapter with its gradients, the optimizer's state,
+what a forward pass keeps for the backward pass (all of it, or with gradient checkpointing one input per
+layer and one layer's worth), one chunk of logits on label positions, and what the process takes before
+any model is there. The batch is taken to be as long as allowed: batch size × longest sequence.
+
+Not counted: fragmentation of the allocator, kernels' private workspaces, other programs. So this is a
+sober guess for a choice of settings, not a promise; on small models it was within a fifth of what was
+measured, and the run itself reports the true peak.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from medlora.config.schema import Config
+from medlora.errors import ConfigError, Problem
+
+GIB = 2**30
+GB = 10**9
+_NF4_BYTES = 0.5 + 4 / 64
+_NF4_DOUBLE_BYTES = 0.5 + 1 / 64 + 4 / 64 / 256
+_STATE_BYTES = {"adamw_8bit": 2.0, "paged_adamw_8bit": 2.0, "adafactor": 0.1, "sgd": 0.0}
+_ADAM_BYTES = 8.0
+_LOGIT_ROWS = 256
+_OVERHEAD_GIB = {"cuda": 0.5, "mps": 0.8, "cpu": 0.7}
+_MARGIN = 0.95
+
+
+class ShapeLike(Protocol):
+    """What the forecast needs to know of a model; sizes of linear layers are (inputs, outputs)."""
+
+    @property
+    def hidden_size(self) -> int: ...
+    @property
+    def intermediate_size(self) -> int: ...
+    @property
+    def layers(self) -> int: ...
+    @property
+    def heads(self) -> int: ...
+    @property
+    def kv_heads(self) -> int: ...
+    @property
+    def head_dim(self) -> int: ...
+    @property
+    def vocab_size(self) -> int: ...
+    @property
+    def parameters(self) -> int: ...
+    @property
+    def linear_modules(self) -> Mapping[str, tuple[int, int]]: ...
+
+
+@dataclass(frozen=True)
+class Device:
+    """The machine as far as memory goes; `four_bit` tells whether bitsandbytes works on it."""
+
+    kind: str
+    total_gib: float | None = None
+    free_gib: float | None = None
+    bf16: bool = True
+    four_bit: bool = True
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """GiB in total and by part (weights, adapter, optimizer, activations, logits, overhead)."""
+
+    total_gib: float
+    parts: dict[str, float]
+    device: Device
+    trainable_parameters: int
+
+    @property
+    def fits(self) -> bool | None:
+        """Whether the free memory holds it with a little room to spare; None where that is not known."""
+        free = self.device.free_gib
+        return None if free is None else self.total_gib <= free * _MARGIN
+
+
+def forecast(
+    config: Config,
+    shape: ShapeLike,
+    device: Device,
+    *,
+    modules: Sequence[str] | None = None,
+    longest: int | None = None,
+) -> Forecast:
+    """The forecast for a configuration on a machine.
+
+    `modules` are the layers that get an adapter (those of the configuration if not given), `longest` the
+    longest record in tokens where the dataset is known.
+    """
+    names = (
+        list(shape.linear_modules) if modules is None else [n for n in modules if n in shape.linear_modules]
+    )
+    if modules is None and isinstance(config.lora.target_modules, list):
+        names = [name for name in config.lora.target_modules if name in shape.linear_modules]
+    width = 2 if device.kind == "cuda" or device.bf16 else 4
+    trainable = _adapter_parameters(shape, names, config.lora.r)
+    state = _STATE_BYTES.get(config.training.optim, _ADAM_BYTES)
+    sequence = min(config.data.max_seq_length, longest or config.data.max_seq_length)
+    tokens = config.training.per_device_train_batch_size * sequence
+    sizes = {
+        "weights": _weight_bytes(config, shape, device, width),
+        "adapter": trainable * 8.0,
+        "optimizer": trainable * state,
+        "activations": tokens * _activation_bytes(config, shape, names, width)
+        + _scratch(config, shape, device),
+        "logits": min(tokens, _LOGIT_ROWS) * shape.vocab_size * (width + 4.0),
+        "overhead": _OVERHEAD_GIB.get(device.kind, 0.7) * GIB,
+    }
+    parts = {name: round(size / GIB, 3) for name, size in sizes.items()}
+    return Forecast(round(sum(sizes.values()) / GIB, 2), parts, device, trainable)
+
+
+def _adapter_parameters(shape: ShapeLike, names: Sequence[str], rank: int) -> int:
+    return shape.layers * rank * sum(sum(shape.linear_modules[name]) for name in names)
+
+
+def _quantizes(config: Config, device: Device) -> bool:
+    return config.model.quantization_config.load_in_4bit and device.four_bit
+
+
+def _weight_bytes(config: Config, shape: ShapeLike, device: Device, width: int) -> float:
+    """Only linear layers are stored in 4 bits; embeddings, head and norms keep their precision.
+
+    Source: bitsandbytes blocks of 64 with a 32-bit scale; double quantization keeps 8-bit scales in
+    blocks of 256 (QLoRA, section 3).
+    """
+    linear = shape.layers * sum(inputs * outputs for inputs, outputs in shape.linear_modules.values())
+    if not _quantizes(config, device):
+        return float(shape.parameters * width)
+    double = config.model.quantization_config.bnb_4bit_use_double_quant
+    return linear * (_NF4_DOUBLE_BYTES if double else _NF4_BYTES) + (shape.parameters - linear) * width
+
+
+def _activation_bytes(config: Config, shape: ShapeLike, names: Sequence[str], width: int) -> float:
+    """Bytes kept per token: of every layer, or of one layer and every layer's input."""
+    hidden, inner = shape.hidden_size, shape.intermediate_size
+    queries, keys = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
+    norms = 4 * hidden * width + (8 * hidden if width == 2 else 0)
+    attention = (2 * queries + 2 * keys) * width
+    feed_forward = 3 * inner * width
+    cast = 4 if width == 2 else 0
+    dropped = 5 if config.lora.lora_dropout else 0
+    adapters = sum(shape.linear_modules[name][0] for name in names) * (cast + dropped)
+    layer = norms + attention + feed_forward + adapters
+    if config.training.gradient_checkpointing:
+        return float(shape.layers * hidden * width + layer)
+    return float(shape.layers * layer)
+
+
+def _scratch(config: Config, shape: ShapeLike, device: Device) -> float:
+    """A 4-bit layer is unpacked to 16 bits while it is multiplied."""
+    if not _quantizes(config, device):
+        return 0.0
+    return max(inputs * outputs for inputs, outputs in shape.linear_modules.values()) * 2.0
+
+
+@dataclass(frozen=True)
+class _Shape:
+    """A model known by its size alone."""
+
+    hidden_size: int
+    intermediate_size: int
+    layers: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    vocab_size: int
+    parameters: int
+
+    @property
+    def linear_modules(self) -> dict[str, tuple[int, int]]:
+        """Fused as in Phi, and scaled so that the parameters come out right."""
+        hidden, inner = self.hidden_size, self.intermediate_size
+        queries, keys = self.heads * self.head_dim, self.kv_heads * self.head_dim
+        return {
+            "qkv_proj": (hidden, queries + 2 * keys),
+            "o_proj": (queries, hidden),
+            "gate_up_proj": (hidden, 2 * inner),
+            "down_proj": (inner, hidden),
+        }
+
+
+# Published shapes, from 0.1 to 70 billion parameters: SmolLM2 135M, Qwen2.5 0.5B and 1.5B,
+# Phi-4-mini, Llama 3 8B, Phi-4, Qwen2.5 32B, Llama 3 70B.
+_SHAPES = (
+    (0.135, (576, 1536, 30, 9, 3, 64, 49152)),
+    (0.494, (896, 4864, 24, 14, 2, 64, 151936)),
+    (1.54, (1536, 8960, 28, 12, 2, 128, 151936)),
+    (3.84, (3072, 8192, 32, 24, 8, 128, 200064)),
+    (8.03, (4096, 14336, 32, 32, 8, 128, 128256)),
+    (14.7, (5120, 17920, 40, 40, 10, 128, 100352)),
+    (32.8, (5120, 27648, 64, 40, 8, 128, 152064)),
+    (70.6, (8192, 28672, 80, 64, 8, 128, 128256)),
+)
+
+
+def estimate_usage(batch_size: int, seq_length: int, model_size: float) -> float:
+    """GB for a 4-bit model of that many billion parameters, adapted as the default template does."""
+    given = {"batch_size": batch_size, "seq_length": seq_length, "model_size": model_size}
+    problems = [
+        Problem("", name, f"must be above 0 (got {value}); give a positive number")
+        for name, value in given.items()
+        if not value > 0
+    ]
+    if problems:
+        raise ConfigError(problems)
+    near, sizes = min(_SHAPES, key=lambda known: abs(known[0] - model_size))
+    shape = _Shape(*sizes, parameters=round(near * GB))
+    config = Config.model_validate(
+        {
+            "model": {"quantization_config": {"load_in_4bit": True}},
+            "training": {"gradient_checkpointing": True, "per_device_train_batch_size": 1},
+        }
+    )
+    data = config.data.model_copy(update={"max_seq_length": batch_size * seq_length})
+    config = config.model_copy(update={"data": data})
+    parts = forecast(config, shape, Device("cuda"), modules=["qkv_proj", "o_proj"]).parts
+    scale = model_size / near
+    scaled = sum(size * (1 if part in ("logits", "overhead") else scale) for part, size in parts.items())
+    return round(scaled * GIB / GB, 2)
