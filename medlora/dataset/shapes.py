@@ -13,7 +13,7 @@ Outside `messages`, a `system` field is the system prompt. All other fields are 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,7 +50,7 @@ class Record:
     line: int
 
 
-class ShapeError(Exception):
+class RecordError(Exception):
     """What is wrong with a record. Its message names fields, roles and positions, never a text."""
 
     def __init__(self, kind: str, message: str) -> None:
@@ -62,7 +62,7 @@ class ShapeError(Exception):
 def recognise(obj: Mapping[str, Any], line: int = 0) -> tuple[str, Record]:
     """The record's shape and its conversation.
 
-    Raises: ShapeError.
+    Raises: RecordError.
     """
     fields = {key.strip().casefold(): key for key in obj}
     for name in _LISTS:
@@ -110,38 +110,38 @@ def _read_text(value: Any, place: str, what: str, *, may_be_empty: bool = False)
     """The text of one field without the white space around it."""
     name = place_name(place)
     if value is None and not may_be_empty:
-        raise ShapeError(
+        raise RecordError(
             f"empty_{what}", f"{name}: the {what} is missing (got null); write one or remove the line"
         )
     if isinstance(value, list):
         value = _join_parts(value, name)
     if not isinstance(value, str):
-        raise ShapeError("not_text", f"{name}: must be text (got {kind_of(value)}); put it in quotes")
+        raise RecordError("not_text", f"{name}: must be text (got {kind_of(value)}); put it in quotes")
     check_characters(value, name)
     text = value.strip()
     if not text and not may_be_empty:
-        raise ShapeError(f"empty_{what}", f"{name}: the {what} is empty; write one or remove the line")
+        raise RecordError(f"empty_{what}", f"{name}: the {what} is empty; write one or remove the line")
     return text
 
 
 def _join_parts(parts: list[Any], name: str) -> str:
     texts = [part.get("text") for part in parts if isinstance(part, dict) and part.get("type") == "text"]
     if len(texts) != len(parts) or not texts or not all(isinstance(text, str) for text in texts):
-        raise ShapeError("not_text", f"{name}: must be text (got a list); only text can be trained on")
+        raise RecordError("not_text", f"{name}: must be text (got a list); only text can be trained on")
     return "\n".join(str(text) for text in texts)
 
 
 def check_characters(text: str, name: str) -> None:
-    """Raises: ShapeError for characters that no text should hold."""
+    """Raises: RecordError for characters that no text should hold."""
     if found := _CONTROL.search(text):
         what = "NUL" if found[0] == "\0" else "control"
-        raise ShapeError(
+        raise RecordError(
             "control_character",
             f"{name}: holds the {what} character U+{ord(found[0]):04X} at position "
             f"{found.start() + 1}; remove it",
         )
     if found := _SURROGATE.search(text):
-        raise ShapeError(
+        raise RecordError(
             "lone_surrogate",
             f"{name}: holds half a character (lone surrogate U+{ord(found[0]):04X}) at position "
             f"{found.start() + 1}; export the text again as UTF-8",
@@ -151,7 +151,7 @@ def check_characters(text: str, name: str) -> None:
 def _read_turns(items: list[Any], place: str, system: str | None) -> tuple[Turn, ...]:
     name = place_name(place)
     if not items:
-        raise ShapeError(
+        raise RecordError(
             "empty_question", f"{name}: the list is empty; a conversation has a question and an answer"
         )
     turns = [_read_turn(item, f"{name}[{index}]") for index, item in enumerate(items)]
@@ -165,20 +165,20 @@ def _read_turns(items: list[Any], place: str, system: str | None) -> tuple[Turn,
 
 def _read_turn(item: Any, place: str) -> Turn:
     if not isinstance(item, dict):
-        raise ShapeError(
+        raise RecordError(
             "wrong_turn", f"{place}: a turn must be an object with role and content (got {kind_of(item)})"
         )
     role_key = "role" if "role" in item else "from"
     text_key = "content" if "content" in item else "value"
     if role_key not in item or text_key not in item:
-        raise ShapeError(
+        raise RecordError(
             "wrong_turn", f"{place}: a turn needs role and content, or from and value (got {_names(item)})"
         )
     said = item[role_key]
     role = _ROLES.get(said.strip().casefold()) if isinstance(said, str) else None
     if role is None:
         shown = repr(said) if isinstance(said, str) and re.fullmatch(r"\w{1,20}", said) else kind_of(said)
-        raise ShapeError(
+        raise RecordError(
             "wrong_role", f"{place}.{role_key}: the role must be system, user or assistant (got {shown})"
         )
     what = {"user": "question", "assistant": "answer", "system": "system"}[role]
@@ -192,36 +192,36 @@ def _check_order(turns: list[Turn], name: str) -> None:
         due = "assistant" if index % 2 else "user"
         if turn.role != due:
             place = index + len(turns) - len(spoken) + 1
-            raise ShapeError(
+            raise RecordError(
                 "wrong_order",
                 f"{name}: turn {place} must be {due} (got {turn.role}); after an optional system turn, "
                 "user and assistant take turns",
             )
     if not spoken or spoken[-1].role != "assistant":
-        raise ShapeError(
+        raise RecordError(
             "wrong_order", f"{name}: the last turn must be assistant; nothing can be learned from a question"
         )
 
 
 def _explain_unknown(
     obj: Mapping[str, Any], fields: Mapping[str, str], question: str | None, answer: str | None
-) -> ShapeError:
+) -> RecordError:
     if (name := _first(fields, _LISTS)) is not None:
         got = kind_of(obj[fields[name]])
-        return ShapeError("not_text", f"{name}: must be a list of turns (got {got})")
+        return RecordError("not_text", f"{name}: must be a list of turns (got {got})")
     if question is not None:
-        return ShapeError(
+        return RecordError(
             "missing_answer",
             f"{place_name(fields[question])}: has no answer beside it (fields: {_names(obj)}); "
             "add one of response, output, completion, answer",
         )
     if answer is not None:
-        return ShapeError(
+        return RecordError(
             "missing_question",
             f"{place_name(fields[answer])}: has no question beside it (fields: {_names(obj)}); "
             "add one of instruction, prompt, question",
         )
-    return ShapeError(
+    return RecordError(
         "unknown_shape", f"the fields {_names(obj)} are no shape that is known; known: {KNOWN_SHAPES}"
     )
 
@@ -249,3 +249,10 @@ def kind_of(value: Any) -> str:
         dict: "an object",
     }
     return "null" if value is None else names.get(type(value), type(value).__name__)
+
+
+def with_system_prompt(messages: Sequence[Turn], prompt: str | None) -> tuple[Turn, ...]:
+    """The conversation with a system prompt in front, unless it brings its own or there is none to add."""
+    if not prompt or not prompt.strip() or (messages and messages[0].role == "system"):
+        return tuple(messages)
+    return (Turn("system", prompt.strip()), *messages)
