@@ -60,6 +60,7 @@ class RunState:
     checkpoint: str | None = None
     stop_requested_at: float | None = None
     discard: bool = False
+    heard_at: float | None = None
     signalled: str | None = None
     signalled_at: float | None = None
     adapter: str | None = None
@@ -143,7 +144,7 @@ def _queued(state: RunState, event: Event) -> None:
     state.ticket = _count(event.get("ticket"))
     state.pid = state.pid_start = None
     state.launching = False
-    state.stop_requested_at = state.signalled_at = state.signalled = None
+    state.stop_requested_at = state.heard_at = state.signalled_at = state.signalled = None
     state.discard = False
     state.ended_at = state.reason = state.hint = None
     state.phase, state.phase_detail, state.phase_fraction = "", "", None
@@ -184,6 +185,13 @@ def _phase(state: RunState, event: Event) -> None:
     state.phase_detail = _text(event.get("detail"))
     state.phase_fraction = _number(event.get("fraction"))
     state.phase_at = _number(event.get("time"))
+    _heard(state, event)
+
+
+def _heard(state: RunState, event: Event) -> None:
+    """What a worker does once it was asked to stop shows that it heard; going on with steps does not."""
+    if state.stop_requested:
+        state.heard_at = _number(event.get("time"))
 
 
 def _plan(state: RunState, event: Event) -> None:
@@ -222,6 +230,7 @@ def _eval(state: RunState, event: Event) -> None:
 def _checkpoint(state: RunState, event: Event) -> None:
     state.checkpoint_step = _count(event.get("step"))
     state.checkpoint = _text(event.get("name")) or None
+    _heard(state, event)
 
 
 def _stop_requested(state: RunState, event: Event) -> None:
@@ -241,6 +250,7 @@ def _signalled(state: RunState, event: Event) -> None:
 def _published(state: RunState, event: Event) -> None:
     state.adapter = _text(event.get("adapter")) or None
     state.adapter_step = _count(event.get("step"))
+    _heard(state, event)
 
 
 def _ended(state: RunState, event: Event) -> None:

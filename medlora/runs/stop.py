@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
 from dataclasses import dataclass
 
 from medlora.errors import UserError
@@ -77,3 +79,24 @@ _WORDS = {
     "terminated": ("It did not answer the stop and was asked by the system to end", _RESUME),
     "killed": ("It did not answer the stop and was ended by force", _RESUME),
 }
+
+
+class StopListener:
+    """Answers a stop from a thread of the worker, so that a long step does not look like silence.
+
+    Why: a step on a slow CPU may take longer than the watchdog waits for a sign of life. A suspended
+    or hanging process cannot answer, and is ended.
+    """
+
+    def __init__(self, run: RunPaths, every_s: float = 0.5) -> None:
+        self._run = run
+        self._every_s = every_s
+        self._thread = threading.Thread(target=self._listen, name="stop-listener", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def _listen(self) -> None:
+        while not self._run.stop_file.exists():
+            time.sleep(self._every_s)
+        append_event(self._run, "phase", name="stopping", detail="after the step that is being computed")

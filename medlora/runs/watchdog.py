@@ -21,8 +21,8 @@ Action = Literal["wait", "terminate", "kill", "close"]
 class Grace:
     """How long a worker may take, in seconds.
 
-    acknowledge_s: to say that it heard (a `phase` event, which it sends from a thread, so that a long
-    step on a CPU does not count as silence). finish_s: without any event after that, while it saves
+    acknowledge_s: to say that it heard (`StopListener` does so from a thread, so that a long step on a
+    CPU does not count as silence). finish_s: without any event after that, while it saves
     and publishes. terminate_s: between asking the system to end it and ending it by force.
     """
 
@@ -44,7 +44,7 @@ def decide(state: RunState, now: float, grace: Grace) -> Action:
     since, patience = asked, grace.acknowledge_s
     if state.signalled == "terminate":
         since, patience = state.signalled_at or asked, grace.terminate_s
-    if state.phase_at is not None and state.phase_at > since and state.phase != "starting":
+    if state.heard_at is not None and state.heard_at >= since:
         since, patience = max(since, state.last_event_at or 0.0), grace.finish_s
     return forced if now - since >= patience else "wait"
 

@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
 from itertools import pairwise
 
 import psutil
@@ -16,7 +15,7 @@ from medlora.runs.events import append_event, read_events
 from medlora.runs.live import observe
 from medlora.runs.process import ProcessMark, is_alive, worker_environment
 from medlora.runs.queue import dispatch, find_active, requeue_run, submit_run, waiting_runs
-from medlora.runs.stop import request_stop
+from medlora.runs.stop import StopListener, request_stop
 from medlora.runs.store import free_adapter_name, load_record, remove_run
 from medlora.runs.watchdog import Grace, decide, watch_runs
 
@@ -241,7 +240,7 @@ def test_a_worker_that_heard_the_stop_gets_time_to_save(ws, make_request):
     assert decide(state, now + 14, Grace()) == "wait"
     assert decide(state, now + 16, Grace()) == "terminate"
     append_event(run, "phase", name="stopping", detail="")
-    heard = replace(observe(run), phase_at=now + 1)
+    heard = observe(run)
     assert decide(heard, now + 500, Grace()) == "wait"
     assert decide(heard, now + 605, Grace()) == "terminate"
 
@@ -280,3 +279,12 @@ def test_a_removed_run_is_gone(ws, make_request):
     run = submit_run(ws, make_request())
     remove_run(run)
     assert not any(ws.experiments.iterdir())
+
+
+def test_a_worker_in_a_long_step_answers_the_stop_from_a_thread(ws, make_request, wait_for):
+    run = submit_run(ws, make_request())
+    own = ProcessMark.own()
+    append_event(run, "started", pid=own.pid, pid_start=own.start)
+    StopListener(run, every_s=0.01).start()
+    request_stop(ws, run)
+    assert wait_for(run, lambda state: state.heard_at is not None).phase == "stopping"
