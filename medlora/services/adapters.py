@@ -1,0 +1,190 @@
+"""The adapters of this installation: what they are, and what may be done with them."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import shutil
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from medlora.errors import NotFoundError, UserError
+from medlora.runs.process import ProcessMark, is_alive
+from medlora.workspace import Workspace, make_private, write_json
+
+WEIGHTS, SETTINGS, PROVENANCE = "adapter_model.safetensors", "adapter_config.json", "provenance.json"
+
+
+@dataclass(frozen=True)
+class AdapterCard:
+    """What is known of one adapter. problem: why it cannot be used, empty if it can.
+
+    Units: size_mib, seconds. status: completed, or stopped at a step.
+    """
+
+    name: str
+    path: Path
+    base_model: str
+    base_revision: str | None = None
+    created: str = ""
+    dataset: str = ""
+    rows_train: int | None = None
+    steps: int | None = None
+    train_loss: float | None = None
+    eval_loss: float | None = None
+    status: str = ""
+    run_id: str = ""
+    size_mib: float = 0.0
+    rank: int | None = None
+    target_modules: tuple[str, ...] = ()
+    problem: str = ""
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    config: Mapping[str, Any] = field(default_factory=dict)
+
+
+def list_adapters(ws: Workspace) -> list[AdapterCard]:
+    """Every adapter, the newest first; a damaged one is listed with its problem."""
+    folders = [path for path in ws.adapters.iterdir() if path.is_dir() and not path.name.startswith(".")]
+    return sorted(map(_read_card, folders), key=lambda card: (card.created, card.name), reverse=True)
+
+
+def show(ws: Workspace, name: str) -> AdapterCard:
+    """One adapter.
+
+    Raises: NotFoundError.
+    """
+    folder = ws.adapter(name)
+    if not folder.is_dir():
+        known = ", ".join(card.name for card in list_adapters(ws)) or "none yet"
+        raise NotFoundError(f"adapter: there is none of this name (got {name!r}); there are: {known}")
+    return _read_card(folder)
+
+
+def delete(ws: Workspace, name: str) -> None:
+    """Remove an adapter for good: out of sight by a rename, then from the disk.
+
+    Raises: NotFoundError; UserError while a chat answers with it.
+    """
+    card = show(ws, name)
+    if _is_leased(ws, name):
+        raise UserError(f"adapter {name}: a chat is answering with it; stop the answer first")
+    gone = card.path.with_name(f".removed-{name}-{secrets.token_hex(4)}")
+    card.path.rename(gone)
+    shutil.rmtree(gone, ignore_errors=True)
+
+
+def export_zip(ws: Workspace, name: str) -> Path:
+    """A zip of the adapter (weights, tokenizer, template, provenance, safety settings) in a private folder.
+
+    Why only named kinds of files: whatever else lies in the folder was not published by a run.
+    Raises: NotFoundError; UserError for one that cannot be used.
+    """
+    card = show(ws, name)
+    if card.problem:
+        raise UserError(f"adapter {name}: {card.problem}; it cannot be exported")
+    target = make_private(ws.cache / "exports" / secrets.token_hex(8)) / f"{name}.zip"
+    partial = target.with_suffix(".part")
+    with zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in sorted(card.path.iterdir()):
+            if path.is_file() and not path.is_symlink() and _is_published(path):
+                archive.write(path, f"{name}/{path.name}")
+        safety = card.config.get("safety")
+        if isinstance(safety, Mapping):
+            text = json.dumps(safety, indent=2, ensure_ascii=False) + "\n"
+            archive.writestr(f"{name}/safety_settings.json", text)
+    partial.replace(target)
+    return target
+
+
+@contextmanager
+def hold_adapter(ws: Workspace, name: str) -> Iterator[AdapterCard]:
+    """Keep the adapter from being deleted while it answers.
+
+    Why a file and not a flag: the chat may run in another process than the one that deletes.
+    Raises: NotFoundError; UserError for one that cannot be used.
+    """
+    card = show(ws, name)
+    if card.problem:
+        raise UserError(f"adapter {name}: {card.problem}; choose another one")
+    mark = ProcessMark.own()
+    lease = make_private(ws.locks / "adapters") / f"{name}.{mark.pid}.{secrets.token_hex(4)}.json"
+    write_json(lease, {"pid": mark.pid, "start": mark.start})
+    try:
+        yield card
+    finally:
+        lease.unlink(missing_ok=True)
+
+
+def _is_leased(ws: Workspace, name: str) -> bool:
+    folder = ws.locks / "adapters"
+    for lease in folder.glob("*.json") if folder.is_dir() else ():
+        if lease.name.rsplit(".", 3)[0] != name:
+            continue
+        try:
+            mark = json.loads(lease.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue
+        if is_alive(mark.get("pid"), mark.get("start")):
+            return True
+        lease.unlink(missing_ok=True)
+    return False
+
+
+def _is_published(path: Path) -> bool:
+    return path.suffix in (".json", ".safetensors", ".jinja", ".md", ".txt", ".model")
+
+
+def _read_card(folder: Path) -> AdapterCard:
+    weights = folder / WEIGHTS
+    settings, provenance = _read_object(folder / SETTINGS), _read_object(folder / PROVENANCE)
+    problem = ""
+    if not weights.is_file():
+        problem = f"{WEIGHTS} is missing"
+    elif not settings:
+        problem = f"{SETTINGS} is missing or cannot be read"
+    base = _part(provenance, "base_model")
+    dataset = _part(provenance, "dataset")
+    metrics = _part(provenance, "metrics")
+    modules = settings.get("target_modules")
+    return AdapterCard(
+        name=folder.name,
+        path=folder,
+        base_model=str(base.get("name") or settings.get("base_model_name_or_path") or ""),
+        base_revision=base.get("revision"),
+        created=str(provenance.get("created") or _modified(folder)),
+        dataset=str(dataset.get("name") or ""),
+        rows_train=dataset.get("rows_train"),
+        steps=metrics.get("steps", provenance.get("steps")),
+        train_loss=metrics.get("train_loss"),
+        eval_loss=metrics.get("eval_loss"),
+        status=str(provenance.get("status") or ""),
+        run_id=str(provenance.get("run_id") or ""),
+        size_mib=round(weights.stat().st_size / 2**20, 2) if weights.is_file() else 0.0,
+        rank=settings.get("r"),
+        target_modules=tuple(sorted(modules)) if isinstance(modules, list) else (),
+        problem=problem,
+        provenance=provenance,
+        config=_part(provenance, "config"),
+    )
+
+
+def _modified(folder: Path) -> str:
+    return datetime.fromtimestamp(folder.stat().st_mtime).astimezone().isoformat(timespec="seconds")
+
+
+def _part(value: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    part = value.get(name)
+    return part if isinstance(part, Mapping) else {}
+
+
+def _read_object(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return value if isinstance(value, dict) else {}
