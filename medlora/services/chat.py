@@ -13,7 +13,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Generator, Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pydantic import ValidationError
 
@@ -161,7 +161,7 @@ class ChatService:
         finally:
             guard.cancel()
             self._record(turn, draft, verdict)
-        yield last
+        yield replace(last, notices=draft.update.notices)
 
     def _speak(self, turn: _Turn, draft: Draft, guard: StreamGuard) -> Iterator[ChatUpdate]:
         """Updates while the model speaks; at the end the guard knows whether to judge the rest."""

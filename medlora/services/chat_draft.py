@@ -87,7 +87,8 @@ class Draft:
                 queue_place=None,
                 delta="",
             )
-        return self._finish(event)
+        self._finish(event)
+        return None
 
     def conclude(self, result: GuardResult) -> ChatUpdate:
         """Take what the guard said last, and close the reply."""

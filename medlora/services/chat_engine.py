@@ -6,7 +6,7 @@ import atexit
 import itertools
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import asdict, dataclass, field
 
 from medlora.errors import UserError
@@ -69,7 +69,7 @@ class ChatEngine:
         return process.pid if process else None
 
     # The questions
-    def generate(self, question: Question, owner: str) -> Iterator[EngineEvent]:
+    def generate(self, question: Question, owner: str) -> Generator[EngineEvent, None, None]:
         """The answer as it comes. Closing the iterator stops the answer.
 
         Raises: UserError for what the user can mend, RunFailedError when the process dies.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -103,7 +103,7 @@ EngineEvent = Waiting | Stage | Notice | Started | Text | Finished
 class AnswerEngine(Protocol):
     """Whatever turns a question into an answer."""
 
-    def generate(self, question: Question, owner: str) -> Iterator[EngineEvent]: ...
+    def generate(self, question: Question, owner: str) -> Generator[EngineEvent, None, None]: ...
     def stop(self, owner: str) -> None: ...
     def free(self, reason: str) -> None: ...
     def close(self) -> None: ...

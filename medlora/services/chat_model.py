@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 
 from medlora.errors import UserError
@@ -50,7 +50,7 @@ def prepare_model(ws: Workspace, name: str, stopped: Callable[[], bool]) -> Iter
     yield files
 
 
-def _prepare_in_thread(ws: Workspace, stopped: Callable[[], bool]) -> Iterator[Progress]:
+def _prepare_in_thread(ws: Workspace, stopped: Callable[[], bool]) -> Generator[Progress, None, ModelFiles]:
     """Why a thread: the work reports by a callback, and a chat waits by iterating."""
     news: queue.SimpleQueue[Progress | ModelFiles | BaseException] = queue.SimpleQueue()
     abandoned = threading.Event()

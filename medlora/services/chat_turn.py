@@ -162,9 +162,12 @@ def read_conversation(turns: Turns) -> tuple[dict[str, str], ...]:
         raise UserError("chat: there is no message to answer; write one")
     if len(read) > _MOST_TURNS:
         raise UserError(
-            f"chat: the conversation has {len(read)} turns (at most {_MOST_TURNS}); start a new one"
+            f"chat: the conversation is too long (got {len(read)} turns, at most {_MOST_TURNS}); "
+            "start a new one"
         )
     longest = max(len(turn["content"]) for turn in read)
     if longest > _LONGEST_MESSAGE:
-        raise UserError(f"chat: a message has {longest} characters (at most {_LONGEST_MESSAGE}); shorten it")
+        raise UserError(
+            f"chat: a message is too long (got {longest} characters, at most {_LONGEST_MESSAGE}); shorten it"
+        )
     return tuple(read)
