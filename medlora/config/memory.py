@@ -25,7 +25,7 @@ _NF4_BYTES = 0.5 + 4 / 64
 _NF4_DOUBLE_BYTES = 0.5 + 1 / 64 + 4 / 64 / 256
 _STATE_BYTES = {"adamw_8bit": 2.0, "paged_adamw_8bit": 2.0, "adafactor": 0.1, "sgd": 0.0}
 _ADAM_BYTES = 8.0
-_LOGIT_ROWS = 256
+_LOGIT_CHUNK_BYTES = 256 * 2**20
 _OVERHEAD_GIB = {"cuda": 0.5, "mps": 0.8, "cpu": 0.7}
 _MARGIN = 0.95
 
@@ -98,7 +98,7 @@ def forecast(
     )
     if modules is None and isinstance(config.lora.target_modules, list):
         names = [name for name in config.lora.target_modules if name in shape.linear_modules]
-    width = 2 if device.kind == "cuda" or device.bf16 else 4
+    width = _width(device)
     trainable = _adapter_parameters(shape, names, config.lora.r)
     state = _STATE_BYTES.get(config.training.optim, _ADAM_BYTES)
     sequence = min(config.data.max_seq_length, longest or config.data.max_seq_length)
@@ -107,9 +107,8 @@ def forecast(
         "weights": _weight_bytes(config, shape, device, width),
         "adapter": trainable * 8.0,
         "optimizer": trainable * state,
-        "activations": tokens * _activation_bytes(config, shape, names, width)
-        + _scratch(config, shape, device),
-        "logits": min(tokens, _LOGIT_ROWS) * shape.vocab_size * (width + 4.0),
+        "activations": _activation_total(config, shape, names, device, tokens),
+        "logits": _logit_bytes(shape, tokens, width),
         "overhead": _OVERHEAD_GIB.get(device.kind, 0.7) * GIB,
     }
     parts = {name: round(size / GIB, 3) for name, size in sizes.items()}
@@ -137,20 +136,47 @@ def _weight_bytes(config: Config, shape: ShapeLike, device: Device, width: int) 
     return linear * (_NF4_DOUBLE_BYTES if double else _NF4_BYTES) + (shape.parameters - linear) * width
 
 
-def _activation_bytes(config: Config, shape: ShapeLike, names: Sequence[str], width: int) -> float:
-    """Bytes kept per token: of every layer, or of one layer and every layer's input."""
-    hidden, inner = shape.hidden_size, shape.intermediate_size
+def _width(device: Device) -> int:
+    """Bytes of one weight or activation that is not quantized."""
+    return 2 if device.kind == "cuda" or device.bf16 else 4
+
+
+def _logit_bytes(shape: ShapeLike, tokens: int, width: int) -> float:
+    """One chunk of the loss: logits in 32 bits, and beside them two copies in 16 where that is the width."""
+    rows = min(tokens, max(16, _LOGIT_CHUNK_BYTES // (4 * shape.vocab_size)))
+    return rows * shape.vocab_size * (8.0 if width == 2 else 4.0)
+
+
+def _activation_total(
+    config: Config, shape: ShapeLike, names: Sequence[str], device: Device, tokens: int
+) -> float:
+    """Everything kept, or with checkpointing every layer's input and what one layer needs beyond the logits.
+
+    Why: the logits are gone when the first layer is computed again, so the two share their room.
+    """
+    width = _width(device)
+    layer = tokens * _layer_bytes(config, shape, names, width)
+    if not config.training.gradient_checkpointing:
+        return shape.layers * layer + _scratch(config, shape, device)
+    beyond = max(0.0, layer + _scratch(config, shape, device) - _logit_bytes(shape, tokens, width))
+    return tokens * shape.layers * shape.hidden_size * width + beyond
+
+
+def _layer_bytes(config: Config, shape: ShapeLike, names: Sequence[str], width: int) -> float:
+    """Bytes that one layer keeps per token.
+
+    Two norms keep their input in 32 bits; attention its queries, keys, values and output; the feed-forward
+    part three vectors of its inner width; every adapter its input in 32 bits, and with dropout once more
+    with a mask.
+    """
     queries, keys = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
-    norms = 4 * hidden * width + (8 * hidden if width == 2 else 0)
+    norms = 2 * shape.hidden_size * 4
     attention = (2 * queries + 2 * keys) * width
-    feed_forward = 3 * inner * width
+    feed_forward = 3 * shape.intermediate_size * width
     cast = 4 if width == 2 else 0
     dropped = 5 if config.lora.lora_dropout else 0
     adapters = sum(shape.linear_modules[name][0] for name in names) * (cast + dropped)
-    layer = norms + attention + feed_forward + adapters
-    if config.training.gradient_checkpointing:
-        return float(shape.layers * hidden * width + layer)
-    return float(shape.layers * layer)
+    return float(norms + attention + feed_forward + adapters)
 
 
 def _scratch(config: Config, shape: ShapeLike, device: Device) -> float:

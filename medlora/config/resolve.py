@@ -20,6 +20,7 @@ __all__ = [
     "Diagnosis",
     "Resolved",
     "TemplateSearch",
+    "diagnose_file",
     "diagnose_text",
     "resolve_file",
     "resolve_text",
@@ -87,15 +88,22 @@ def resolve_file(
 
     Raises: ConfigError as `resolve_text` does, or when the file cannot be read.
     """
-    name = search.display(path)
-    source = _Source(read_text(path, name), name, path)
-    above = Above(env or {}, sets, dataset_required)
-    return _insist(_diagnose(source, search.first(path.parent), above))
+    return _insist(diagnose_file(path, search=search, above=Above(env or {}, sets, dataset_required)))
 
 
 def diagnose_text(text: str, *, name: str, search: TemplateSearch, above: Above | None = None) -> Diagnosis:
     """The same as `resolve_text` for an editor: notices are there even when there are errors."""
     return _diagnose(_Source(text, name, None), search, above or Above())
+
+
+def diagnose_file(path: Path, *, search: TemplateSearch, above: Above | None = None) -> Diagnosis:
+    """The same as `resolve_file`, notices and errors alike.
+
+    Raises: ConfigError when the file cannot be read.
+    """
+    name = search.display(path)
+    source = _Source(read_text(path, name), name, path)
+    return _diagnose(source, search.first(path.parent), above or Above())
 
 
 def _insist(diagnosis: Diagnosis) -> Resolved:

@@ -43,10 +43,10 @@ BATCH_GUIDANCE = (
     (8, "faster where memory allows"),
 )
 RATE_GUIDANCE = (
-    (5e-5, "careful: when training is unstable"),
-    (1e-4, "the usual start"),
-    (2e-4, "faster: small models, small ranks"),
-    (5e-4, "very fast: for the starter model only"),
+    ("5e-5", "careful: when training is unstable"),
+    ("1e-4", "the usual start"),
+    ("2e-4", "faster: small models, small ranks"),
+    ("5e-4", "very fast: for the starter model only"),
 )
 
 

@@ -54,7 +54,8 @@ class TemplateSearch:
 
     def display(self, path: Path) -> str:
         """How messages name a template: `configs/default.yaml` rather than its whole path."""
-        return f"{path.parent.name}/{path.name}" if path.parent in self.folders else str(path)
+        inside = any(path.resolve().parent == folder.resolve() for folder in self.folders)
+        return f"{path.resolve().parent.name}/{path.name}" if inside else str(path)
 
 
 @dataclass
