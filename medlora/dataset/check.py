@@ -7,7 +7,7 @@ memory can be checked. No message carries a record's text, since messages may be
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,10 +16,9 @@ from medlora.dataset.lengths import LengthGauge, LengthSettings, TokenStats
 from medlora.dataset.lines import LineFile
 from medlora.dataset.phi import PhiFinding, scan_object
 from medlora.dataset.render import ChatTokenizer
-from medlora.dataset.rows import Limits, Row, RowProblem, read_rows
+from medlora.dataset.rows import Limits, Row, RowProblem, batch_rows, read_rows
 from medlora.dataset.shapes import Record
 
-_BATCH = 64
 _MOST_PHI = 10_000
 
 # The share of the file read so far, 0 to 1.
@@ -136,7 +135,7 @@ def check_file(
     if options.seek_near_duplicates:
         tally.near = NearDuplicates()
     with LineFile(path) as file:
-        for batch in _batches(read_rows(file, options.limits)):
+        for batch in batch_rows(read_rows(file, options.limits)):
             tally.take(batch)
             if progress is not None:
                 progress(min(1.0, file.position / max(1, file.size)))
@@ -164,16 +163,6 @@ def check_file(
     )
 
 
-def _batches(rows: Iterator[Row]) -> Iterator[list[Row]]:
-    batch: list[Row] = []
-    for row in rows:
-        batch.append(row)
-        if len(batch) == _BATCH:
-            yield batch
-            batch = []
-    yield batch
-
-
 def _one_shape(shapes: Counter[str]) -> str | None:
     return None if not shapes else next(iter(shapes)) if len(shapes) == 1 else "mixed"
 
@@ -190,23 +179,3 @@ def _notices(tally: _Tally) -> list[str]:
             f"{tally.phi_found:,} findings of personal data; the first {len(tally.phi):,} are listed."
         )
     return said
-
-
-def read_records(
-    path: Path,
-    lengths: LengthSettings,
-    tokenizer: ChatTokenizer | None = None,
-    limits: Limits | None = None,
-) -> Iterator[Record]:
-    """The records a run uses, in the order of the file: those that the check calls usable.
-
-    Raises: DataError when there is no such file or it cannot be read.
-    """
-    gauge = LengthGauge(lengths, tokenizer)
-    exact = ExactDuplicates()
-    with LineFile(path) as file:
-        for batch in _batches(read_rows(file, limits or Limits())):
-            records = [row.record for row in batch if row.record is not None]
-            for record, verdict in zip(records, gauge.judge(records), strict=True):
-                if verdict is None and exact.first_line(record) is None:
-                    yield record

@@ -8,9 +8,10 @@ max_seq_length counts the whole record as the model sees it.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import ceil
+from typing import Any
 
 from medlora.dataset.render import ChatTokenizer
 from medlora.dataset.rows import RowProblem
@@ -34,6 +35,18 @@ class LengthSettings:
     max_seq_length: int = 2048
     truncation: bool = True
     system_prompt: str | None = None
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> LengthSettings:
+        """The settings in a resolved config, given as plain values."""
+        data, safety = config["data"], config["safety"]
+        return cls(
+            min_length=data["min_length"],
+            max_length=data["max_length"],
+            max_seq_length=data["max_seq_length"],
+            truncation=data["truncation"],
+            system_prompt=safety["system_prompt"],
+        )
 
 
 @dataclass(frozen=True)

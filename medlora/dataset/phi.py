@@ -19,7 +19,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from medlora.dataset.phi_people import PEOPLE_RULES
-from medlora.dataset.phi_rules import NUMBER_RULES, Folded
+from medlora.dataset.phi_rule import Folded
+from medlora.dataset.phi_rules import NUMBER_RULES
 
 _SHOWN = 40
 # In order of precedence: where two overlap, the earlier one stands.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from medlora.dataset.phi_names import EPONYM_TAIL, EPONYMS, NOT_NAMES
-from medlora.dataset.phi_rules import Rule
+from medlora.dataset.phi_rule import Rule
 
 _WORD = r"(?:O['’]|Mc|Mac|De|Di|Van|Le|La)?[A-ZÀ-ÖØ-Þ][a-zß-öø-ÿ]{1,20}(?:-[A-ZÀ-ÖØ-Þ][a-zß-öø-ÿ]{1,20})?"
 _NAME = rf"{_WORD}(?:[ \t]+(?:[A-Z]\.\s?)?{_WORD}){{0,2}}"

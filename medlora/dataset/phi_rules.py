@@ -1,4 +1,4 @@
-"""The recognisers of the PHI scan for what is written in digits and addresses, and what a rule is.
+"""The recognisers of the PHI scan for what is written in digits, and for mailboxes and web pages.
 
 Every pattern has bounded repeats only, so that a scan takes time in proportion to the text.
 """
@@ -6,57 +6,8 @@ Every pattern has bounded repeats only, so that a scan takes time in proportion 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 
-Accept = Callable[[re.Match[str]], bool]
-
-
-def _cues(words: str) -> tuple[str, ...]:
-    return tuple(words.split())
-
-
-@dataclass(frozen=True)
-class Folded:
-    """A text beside its lower-case form with plain spaces, in which rules look for their cue words."""
-
-    text: str
-    lowered: str
-    has_digit: bool
-
-    @classmethod
-    def of(cls, text: str) -> Folded:
-        lowered = f" {text.lower()} ".translate(_TO_SPACE)
-        return cls(text, lowered, bool(_DIGIT.search(text)))
-
-
-_TO_SPACE = {ord(c): " " for c in "\n\r\t(\"'[,;*>"}
-_DIGIT = re.compile(r"\d")
-
-
-@dataclass(frozen=True)
-class Rule:
-    """One recogniser: a pattern, a check of what it matched, and cues that spare most texts the pattern.
-
-    The finding is the group `phi` if the pattern has one, else the whole match.
-    """
-
-    kind: str
-    pattern: re.Pattern[str]
-    accept: Accept = field(default=lambda match: True)
-    cues: tuple[str, ...] = ()
-    digit: bool = True
-
-    def spans(self, folded: Folded) -> Iterator[tuple[int, int]]:
-        """Where the rule finds something."""
-        if self.digit and not folded.has_digit:
-            return
-        if self.cues and not any(cue in folded.lowered for cue in self.cues):
-            return
-        group: str | int = "phi" if "phi" in self.pattern.groupindex else 0
-        for match in self.pattern.finditer(folded.text):
-            if self.accept(match):
-                yield match.span(group)
+from medlora.dataset.phi_rule import Rule, cue_words
 
 
 def _digits(text: str) -> str:
@@ -169,7 +120,7 @@ NUMBER_RULES: tuple[Rule, ...] = (
             rf"\b(?:mrn|m\.r\.n\.|emrn|nhi|medical\s+record|health\s+record|unit\s+number|encounter|accession|"
             rf"patient_?id|hospital{_OF_ID}|patient{_OF_ID}|chart{_OF_ID}|case{_OF_ID}){_LINK}{_CODE}"
         ),
-        cues=_cues("mrn m.r.n nhi record unit encounter accession patient hospital chart case"),
+        cues=cue_words("mrn m.r.n nhi record unit encounter accession patient hospital chart case"),
     ),
     Rule(
         "ssn",
@@ -178,7 +129,7 @@ NUMBER_RULES: tuple[Rule, ...] = (
             r"|\b(?:ssn|social\s+security)(?:\s+(?:number|no\.?|#))?(?:\s+is)?\s{0,2}[:#]?\s{0,2}"
             r"\d{3}[ -]?\d\d[ -]?\d{4}\b"
         ),
-        cues=_cues("- ssn social"),
+        cues=cue_words("- ssn social"),
     ),
     Rule(
         "nhs_number",
@@ -200,7 +151,7 @@ NUMBER_RULES: tuple[Rule, ...] = (
             r"identity\s+card|social\s+insurance|licen[cs]e\s+plate|number\s+plate|vin\s*:|"
             rf"(?:medicare|medicaid|insurance|member(?:ship)?|policy|account|beneficiary){_OF_ID}){_LINK}{_CODE}"
         ),
-        cues=_cues(
+        cues=cue_words(
             "passport licen national identity social plate vin medicare medicaid insurance member policy "
             "account beneficiary"
         ),
@@ -208,7 +159,7 @@ NUMBER_RULES: tuple[Rule, ...] = (
     Rule(
         "device_id",
         _any_case(rf"\b(?:serial|imei|udi|s/n|(?:device|implant){_OF_ID}){_LINK}{_CODE}|\(01\)\d{{14}}"),
-        cues=_cues("serial imei udi s/n device implant 01)"),
+        cues=cue_words("serial imei udi s/n device implant 01)"),
     ),
     Rule("mac_address", _any_case(r"\b[0-9a-f]{2}(?:[:-][0-9a-f]{2}){5}\b"), cues=(":", "-")),
     Rule(
@@ -247,7 +198,7 @@ NUMBER_RULES: tuple[Rule, ...] = (
             r"(?:\s+(?:number|no\.?|is)){0,2}\s{0,2}[:.#]?\s{0,2}(?P<phi>\+?\(?\d[\d ().-]{5,16}\d)"
         ),
         _is_personal_phone,
-        cues=_cues("phone tel mobile cell fax pager call"),
+        cues=cue_words("phone tel mobile cell fax pager call"),
     ),
     Rule(
         "date",
@@ -257,7 +208,7 @@ NUMBER_RULES: tuple[Rule, ...] = (
             r"(?:\s+(?:date|to|from|in|at|by|the|our|clinic|hospital|home|ward|is|was|again)){0,4}(?:\s+on)?"
             rf"\s{{0,2}}[:=]?\s{{0,2}}(?P<phi>{DATE})"
         ),
-        cues=_cues(
+        cues=cue_words(
             "admi discharge transferred died deceased away seen presented operated appointment service "
             "surgery visit"
         ),
@@ -278,7 +229,7 @@ NUMBER_RULES: tuple[Rule, ...] = (
             rf"{_NOT_A_GROUP}"
         ),
         _is_great_age,
-        cues=_cues("age turned"),
+        cues=cue_words("age turned"),
     ),
     Rule(
         "address",
@@ -291,7 +242,7 @@ NUMBER_RULES: tuple[Rule, ...] = (
     Rule(
         "address",
         re.compile(r"\b(?:P\.?\s?O\.?\s+Box|Apt\.?|Apartment|Flat)\s+\d{1,6}[A-Z]?,\s+[A-Z][a-z]{1,20}"),
-        cues=_cues("box apt apartment flat"),
+        cues=cue_words("box apt apartment flat"),
     ),
     Rule(
         "address",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Literal
 
 from medlora.dataset.lines import LineFile, RawLine
@@ -70,6 +71,12 @@ def read_rows(file: LineFile, limits: Limits) -> Iterator[Row]:
             yield Row(line.number, problem=whole, data=line.data)
             return
         yield row
+
+
+def batch_rows(rows: Iterator[Row], size: int = 64) -> Iterator[list[Row]]:
+    """The rows in small lists, since lengths are measured many at a time."""
+    while batch := list(islice(rows, size)):
+        yield batch
 
 
 def _read_row(line: RawLine, limits: Limits) -> Row:
