@@ -10,10 +10,11 @@ from medlora.ui.chart import histogram
 from medlora.ui.present import count, number, text
 
 if TYPE_CHECKING:
-    from medlora.dataset.check import CheckReport, TokenStats
+    from medlora.dataset.check import CheckReport
+    from medlora.dataset.lengths import TokenStats
+    from medlora.dataset.rows import RowProblem
 
 SHOWN_ROWS = 100
-ROLE_NAMES = {"system": "System prompt", "user": "Question", "assistant": "Answer"}
 
 
 def count_kinds(kinds: Iterable[str]) -> str:
@@ -27,15 +28,17 @@ def count_kinds(kinds: Iterable[str]) -> str:
 
 def show_figures(report: CheckReport) -> str:
     """The large numbers of a check."""
-    usable = f"{100 * report.valid / report.rows:.0f} % of rows" if report.rows else ""
-    return present.big_numbers(
-        [
-            ("Rows", number(report.rows), report.shape or "shape not recognised"),
-            ("Usable", number(report.valid), usable),
-            ("Problems", number(len(report.problems)), count_kinds(item.kind for item in report.problems)),
-            ("Duplicates", number(len(report.duplicates))),
-        ]
-    )
+    usable = f"{100 * report.usable / report.rows:.0f} % of rows" if report.rows else ""
+    figures = [
+        ("Rows", number(report.rows), report.shape or "shape not recognised"),
+        ("Usable", number(report.usable), usable),
+        ("Problems", number(len(report.errors)), count_kinds(item.kind for item in report.errors)),
+        ("Duplicates", number(len(report.duplicates))),
+    ]
+    if report.filtered:
+        figures.append(("Left out", number(len(report.filtered)), "by the length settings"))
+    notes = "".join(present.notice("info", note) for note in report.notices)
+    return present.big_numbers(figures) + notes
 
 
 def _capped(rows: Sequence[Sequence[object]], headers: Sequence[str], noun: str) -> str:
@@ -47,31 +50,30 @@ def _capped(rows: Sequence[Sequence[object]], headers: Sequence[str], noun: str)
 
 
 def show_problems(report: CheckReport) -> str:
-    """Every problem with its line, then duplicates, then what looks like personal data (masked)."""
+    """Every problem with its line, what is left out, duplicates, what looks like personal data (masked)."""
     parts = []
-    if report.problems:
-        rows = [(item.line, item.kind.replace("_", " "), item.message) for item in report.problems]
+    if report.errors:
         parts.append(present.heading("Problems", "These lines cannot be used as they are."))
-        parts.append(_capped(rows, ("Line", "Kind", "What is wrong"), "problem"))
+        parts.append(_capped(_rows(report.errors), ("Line", "Kind", "What is wrong"), "problem"))
+    if report.filtered:
+        parts.append(present.heading("Left out by the length settings", "Change them in the Configure tab."))
+        parts.append(_capped(_rows(report.filtered), ("Line", "Kind", "Why"), "row"))
     if report.duplicates:
         doubled = [
             (item.line, item.of, "almost the same" if item.near else "the same") for item in report.duplicates
         ]
-        parts.append(
-            present.heading(
-                "Duplicates", "The same lines are used once; those that are almost the same stay."
-            )
-        )
+        parts.append(present.heading("Duplicates", "Exact copies are used once; near copies stay."))
         parts.append(_capped(doubled, ("Line", "Repeats line", "How"), "duplicate"))
     if report.phi:
-        found = [(item.line, item.field, item.kind, item.masked) for item in report.phi]
-        parts.append(
-            present.heading(
-                "This may identify a person", "Found by pattern, so look at them yourself; masked here."
-            )
-        )
+        found = [(item.line, item.field, item.kind.replace("_", " "), item.masked) for item in report.phi]
+        title = f"{count(report.phi_rows, 'row')} may identify a person"
+        parts.append(present.heading(title, "Found by pattern, so look at them yourself; masked here."))
         parts.append(_capped(found, ("Line", "Field", "Kind", "Masked sample"), "finding"))
     return "".join(f'<section class="ml-part">{part}</section>' for part in _pairs(parts))
+
+
+def _rows(problems: Sequence[RowProblem]) -> list[tuple[object, ...]]:
+    return [(item.line, item.kind.replace("_", " "), item.message) for item in problems]
 
 
 def _pairs(parts: Sequence[str]) -> list[str]:
@@ -101,15 +103,18 @@ def show_lengths(tokens: TokenStats | None, limit: int | None) -> str:
     )
     if tokens.truncated:
         note += f" {count(tokens.truncated, 'record is', 'records are')} longer than {number(limit)} and would be cut."
+    if tokens.estimated:
+        note += " Estimated from the number of words, since the model is not on this machine yet."
     bins = [(float(low), float(high), int(amount)) for low, high, amount in tokens.histogram]
     drawn = histogram("How long the records are", bins, limit=limit, note=note)
     return figures + drawn
 
 
-def show_trained(segments: Iterable[tuple[str, bool]]) -> str:
+def show_trained(segments: Iterable[tuple[str, bool]], notices: Sequence[str] = ()) -> str:
     """One record as the model sees it; what it learns from is marked."""
+    notes = "".join(present.notice("info", note) for note in notices)
     body = "".join(f"<mark>{text(part)}</mark>" if trained else text(part) for part, trained in segments)
     return (
         '<p class="ml-legend">The whole text is read; only what is <mark>marked</mark> is learned.</p>'
-        f'<pre class="ml-text">{body}</pre>'
+        f'<pre class="ml-text">{body}</pre>{notes}'
     )

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+import logging
+import threading
+import time
 from dataclasses import dataclass
 
+from medlora.errors import MedloraError
+from medlora.models.hardware import report_hardware
 from medlora.ui.present import duration, gib, text
+from medlora.workspace import Workspace
+
+log = logging.getLogger("medlora.ui")
+_MEMORY_AGE_S = 10.0
 
 LOGO = (
     '<svg viewBox="0 0 32 32" aria-hidden="true"><rect width="32" height="32" rx="8" fill="var(--ml-accent)"/>'
@@ -74,3 +83,39 @@ def show_running(job: RunningJob | None) -> str:
         f'aria-label="{verb} {text(job.adapter)}"><i style="width:{percent}%"></i></div>'
         f"<em>{text(where)}{text(left)}{text(more)}</em></div>"
     )
+
+
+class DeviceWatch:
+    """Asks once, in the background, what this machine is; afterwards its memory is looked up when shown.
+
+    Why: the first answer comes from a process that imports torch, and the page must not wait for it.
+    """
+
+    def __init__(self, workspace: Workspace) -> None:
+        self._workspace = workspace
+        self._known = threading.Event()
+        self._device: Device | None = None
+        self._read_at = 0.0
+
+    def start(self) -> None:
+        threading.Thread(target=self._ask, name="ask-hardware", daemon=True).start()
+
+    def _ask(self) -> None:
+        try:
+            self._read()
+        except MedloraError as error:
+            log.warning("the hardware is not known: %s", error)
+            return
+        self._known.set()
+
+    def _read(self) -> None:
+        found = report_hardware(self._workspace)
+        name = f"CPU, {found.cores} cores" if found.kind == "cpu" else found.name
+        self._device = Device(name, found.free_gib, found.total_gib)
+        self._read_at = time.monotonic()
+
+    def now(self) -> Device | None:
+        """The device with its memory, at most ten seconds old; None while it is not known."""
+        if self._known.is_set() and time.monotonic() - self._read_at > _MEMORY_AGE_S:
+            self._read()
+        return self._device

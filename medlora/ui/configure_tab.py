@@ -1,0 +1,216 @@
+"""The Configure tab: a template, its text with live problems, a form, and where each value comes from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from medlora.errors import UserError
+from medlora.services import configure
+from medlora.ui import present
+from medlora.ui.blocks import Confirmation, actions, card, confirmation, row, words
+from medlora.ui.configure_form import build_fields, fill_fields, show_overridden
+from medlora.ui.configure_view import show_forecast, show_origins, show_problems
+from medlora.ui.downloads import Download, download, new_download
+from medlora.ui.draft import ANY_DATASET
+from medlora.ui.events import POLL, SILENT, guarded
+from medlora.workspace import Workspace
+
+Update = Any
+
+
+@dataclass(frozen=True)
+class ConfigureTab:
+    """The widgets of the tab; `fields` has one widget per key of the form."""
+
+    template: gr.Dropdown
+    audience: gr.HTML
+    replace: Confirmation
+    remedies: dict[str, gr.Button]
+    text: gr.Code
+    problems: gr.HTML
+    forecast: gr.HTML
+    origins: gr.HTML
+    overridden: gr.HTML
+    fields: dict[str, Any]
+    save_name: gr.Textbox
+    save: gr.Button
+    saved: gr.HTML
+    export: Download
+    next: gr.Button
+
+    @property
+    def drawn(self) -> list[Any]:
+        """What follows from the text, in the order of `draw`."""
+        return [self.problems, self.forecast, self.origins, self.overridden, *self.fields.values()]
+
+
+# Handlers
+
+
+def template_choices(workspace: Workspace) -> list[tuple[str, str]]:
+    """Every template that a configuration may begin as: (what people read, name)."""
+    kinds = ("model", "yours", "environment")
+    return [(item.title, item.name) for item in configure.list_templates(workspace) if item.kind in kinds]
+
+
+def show_audience(workspace: Workspace, name: str) -> str:
+    """Whom a template is for."""
+    found = [item.audience for item in configure.list_templates(workspace) if item.name == name]
+    return f'<p class="ml-small">{present.text(found[0][:1].upper() + found[0][1:])}</p>' if found and found[0] else ""
+
+
+def draw(workspace: Workspace, text: str) -> list[Update]:
+    """Everything that follows from a text: problems, memory, origins, the form."""
+    examined = configure.examine(workspace, text, ANY_DATASET)
+    forecast = ""
+    if examined.resolved is not None:
+        try:
+            forecast = show_forecast(configure.estimate(workspace, examined.resolved.config))
+        except UserError as error:
+            forecast = present.notice("info", "The memory is not known yet", str(error))
+    return [
+        show_problems(examined.problems, examined.notices),
+        forecast,
+        show_origins(examined.origins),
+        show_overridden(workspace, text),
+        *fill_fields(workspace, text),
+    ]
+
+
+def is_edited(workspace: Workspace) -> bool:
+    """Whether the draft holds more than the template it began as."""
+    draft = configure.load_draft(workspace)
+    try:
+        return draft.text.strip() != configure.read_template(workspace, draft.template).strip()
+    except UserError:
+        return True
+
+
+def open_draft(workspace: Workspace) -> list[Update]:
+    """The tab as it was left: the choice of templates, the text, and what follows from it."""
+    draft = configure.load_draft(workspace)
+    choices = template_choices(workspace)
+    chosen = gr.update(choices=choices, value=draft.template)
+    return [chosen, show_audience(workspace, draft.template), draft.text, *draw(workspace, draft.text)]
+
+
+def export_text(text: str) -> Path:
+    """The text as a file to keep."""
+    path = new_download("config.yaml")
+    path.write_text(text, encoding="utf-8", newline="\n")
+    return path
+
+
+# Layout and wiring
+
+
+def build_configure_tab(workspace: Workspace) -> ConfigureTab:
+    """Render the tab's widgets."""
+    words(
+        present.lead("Configure", "Begin with a template that suits your machine. Most people change nothing else.")
+    )
+    with row():
+        with card(scale=3):
+            template = gr.Dropdown(
+                template_choices(workspace), value=None, label="Template", elem_id="config-template", filterable=False
+            )
+            audience = words(elem_id="config-audience")
+            replace = confirmation("Replace my changes", "Keep them", "config-replace")
+            problems = words(elem_id="config-problems")
+            text = gr.Code(
+                language="yaml", label="Configuration", interactive=True, lines=18, max_lines=32,
+                elem_id="config-text", elem_classes="ml-editor", buttons=[],
+            )  # fmt: skip
+            words('<p class="ml-small">Lay a remedy over it:</p>')
+            with actions():
+                found = [item for item in configure.list_templates(workspace) if item.kind == "remedy"]
+                remedies = {item.name: gr.Button(item.title, size="sm") for item in found}
+            with actions():
+                next_tab = gr.Button("Continue to Train", variant="primary", elem_id="config-next")
+                export = download("Download", "config-export")
+            with gr.Accordion("Save as a template", open=False), gr.Row(elem_classes="ml-actions"):
+                save_name = gr.Textbox(
+                    label="Name", placeholder="clinic-letters", max_length=64, elem_classes="ml-grow",
+                    elem_id="config-save-name",
+                )  # fmt: skip
+                save = gr.Button("Save", elem_id="config-save")
+            saved = words(elem_id="config-saved")
+        with card(scale=2):
+            words(present.heading("Settings", "The same settings as in the text; each change is written into it."))
+            overridden = words()
+            fields = build_fields(workspace)
+    with row():
+        with card(scale=2):
+            words(present.heading("Memory"))
+            forecast = words(elem_id="config-memory")
+        with card(scale=3):
+            words(present.heading("Every value and where it comes from"))
+            origins = words(elem_id="config-origins")
+    return ConfigureTab(
+        template=template, audience=audience, replace=replace, remedies=remedies, text=text, problems=problems,
+        forecast=forecast, origins=origins, overridden=overridden, fields=fields, save_name=save_name, save=save,
+        saved=saved, export=export, next=next_tab,
+    )  # fmt: skip
+
+
+def wire_configure_tab(tab: ConfigureTab, workspace: Workspace) -> None:
+    """What each change does; the text is the source, the form writes into it."""
+
+    def follow(text: str) -> list[Update]:
+        configure.save_draft(workspace, text)
+        return draw(workspace, text)
+
+    def choose(name: str) -> list[Update]:
+        if is_edited(workspace):
+            kept = configure.load_draft(workspace).template
+            question = "<p>You changed this configuration. Replace it with the template?</p>"
+            return [gr.skip(), gr.skip(), gr.update(visible=name != kept), question]
+        return [*begin(name), gr.update(visible=False), gr.skip()]
+
+    def begin(name: str) -> list[Update]:
+        return [configure.start_draft(workspace, name).text, show_audience(workspace, name)]
+
+    def agree(name: str) -> list[Update]:
+        return [*begin(name), gr.update(visible=False), gr.skip()]
+
+    def keep() -> list[Update]:
+        return [configure.load_draft(workspace).template, gr.update(visible=False)]
+
+    def write(text: str, key: str, value: Any) -> str:
+        return configure.apply_form(workspace, text, {key: value})
+
+    def save(name: str, text: str) -> list[Update]:
+        made = configure.save_template(workspace, name, text)
+        configure.save_draft(workspace, text, made.name)
+        note = present.notice("info", f"Saved as {made.title}", "You find it among the templates.")
+        return [note, gr.update(choices=template_choices(workspace), value=made.name)]
+
+    chosen = [tab.text, tab.audience, tab.replace.box, tab.replace.question]
+    tab.text.change(guarded(follow), tab.text, tab.drawn, trigger_mode="always_last", **POLL)
+    tab.template.input(guarded(choose), tab.template, chosen, **POLL)
+    tab.replace.yes.click(guarded(agree), tab.template, chosen, **POLL)
+    tab.replace.no.click(guarded(keep), None, [tab.template, tab.replace.box], **POLL)
+    for name, button in tab.remedies.items():
+        button.click(guarded(_lay(workspace, name)), tab.text, tab.text, **POLL)
+    for key, widget in tab.fields.items():
+        for changed in _changes_by_user(widget):
+            changed(guarded(_write_one(write, key)), [tab.text, widget], tab.text, **POLL)
+    tab.save.click(guarded(save), [tab.save_name, tab.text], [tab.saved, tab.template], **SILENT)
+    tab.export.wire(export_text, [tab.text])
+
+
+def _lay(workspace: Workspace, name: str) -> Any:
+    return lambda text: configure.lay_over(workspace, text, name)
+
+
+def _write_one(write: Any, key: str) -> Any:
+    return lambda text, value: write(text, key, value)
+
+
+def _changes_by_user(widget: Any) -> list[Any]:
+    """The events that only a person causes; a form filled from the text must not write back."""
+    return [widget.blur, widget.submit] if isinstance(widget, gr.Textbox) else [widget.input]

@@ -1,0 +1,52 @@
+"""Files that the page hands out: made in the app's private upload folder, fetched by one press.
+
+Why a folder with a random name each time: Gradio serves what lies below that folder to whoever knows
+the path, and nothing else of this computer.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from medlora.ui.events import SILENT, guarded
+from medlora.workspace import make_private
+
+
+def new_download(filename: str) -> Path:
+    """A path for a file that is to be handed out; its folder is private and its own."""
+    base = Path(os.environ.get("GRADIO_TEMP_DIR") or tempfile.gettempdir())
+    return make_private(base / f"download-{secrets.token_hex(16)}") / filename
+
+
+@dataclass(frozen=True)
+class Download:
+    """A button that makes a file, and the hidden link that then fetches it."""
+
+    button: gr.Button
+    link: gr.DownloadButton
+
+    def wire(self, make: Callable[..., Path], inputs: Sequence[Any]) -> None:
+        """Make the file when the button is pressed, and let the browser fetch it."""
+
+        def hand_out(*values: Any) -> str:
+            return str(make(*values))
+
+        link_id = self.link.elem_id
+        fetch = f"() => setTimeout(() => document.querySelector('#{link_id}').click(), 250)"
+        made = self.button.click(guarded(hand_out), list(inputs), self.link, **SILENT)
+        made.success(None, None, None, js=fetch)
+
+
+def download(label: str, elem_id: str, **button: Any) -> Download:
+    """Render the button and its hidden link."""
+    visible = gr.Button(label, elem_id=elem_id, **button)
+    hidden = gr.DownloadButton(label, visible="hidden", elem_id=f"{elem_id}-file")
+    return Download(visible, hidden)

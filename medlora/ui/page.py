@@ -1,0 +1,265 @@
+"""The page: the only module that knows all tabs, and what happens when it opens and while it stands."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from medlora.errors import UserError
+from medlora.services import train
+from medlora.services.chat import ChatService
+from medlora.ui import adapters_tab, chat_tab, configure_tab, data_tab, safety_tab, train_tab
+from medlora.ui.blocks import words
+from medlora.ui.events import POLL, guarded
+from medlora.ui.guard import guard_middleware
+from medlora.ui.header import DeviceWatch, RunningJob, show_header, show_running
+from medlora.ui.launch import LARGEST_UPLOAD, LaunchOptions
+from medlora.ui.theme import FAVICON, make_theme, style_sheet
+from medlora.workspace import Workspace
+
+REFRESH_S = 2.0
+_GOING = ("queued", "running", "stopping")
+
+
+@dataclass(frozen=True)
+class Tabs:
+    """Every tab's widgets."""
+
+    data: data_tab.DataTab
+    configure: configure_tab.ConfigureTab
+    train: train_tab.TrainTab
+    chat: chat_tab.ChatTab
+    adapters: adapters_tab.AdaptersTab
+    safety: safety_tab.SafetyTab
+
+
+@dataclass(frozen=True)
+class OpenPage:
+    """The page before and while it is served."""
+
+    demo: gr.Blocks
+    chat: ChatService
+
+    def open(self, options: LaunchOptions) -> str:
+        """Serve it; returns its address.
+
+        Raises: UserError when the port is taken.
+        """
+        self.demo.queue(max_size=64, default_concurrency_limit=4)
+        try:
+            _, address, _ = self.demo.launch(
+                server_name=options.host,
+                server_port=options.port,
+                inbrowser=options.open_browser,
+                prevent_thread_lock=True,
+                quiet=True,
+                share=False,
+                run_history=False,
+                enable_monitoring=False,
+                mcp_server=False,
+                ssr_mode=False,
+                pwa=False,
+                show_error=False,
+                footer_links=[],
+                max_file_size=LARGEST_UPLOAD,
+                favicon_path=str(FAVICON),
+                theme=make_theme(),
+                css=style_sheet(),
+                app_kwargs={
+                    "middleware": guard_middleware(frame_ancestors=options.frame_ancestors),
+                    "docs_url": None,
+                    "redoc_url": None,
+                    "openapi_url": None,
+                },
+            )
+        except OSError as error:
+            taken = f"port {options.port}" if options.port else "every port from 7860 to 7959"
+            raise UserError(f"--port: {taken} is taken; end the other program or name another port") from error
+        return str(address)
+
+    def close(self) -> None:
+        """End the server and the chat engine; training runs go on."""
+        self.demo.close(verbose=False)
+        self.chat.close()
+
+
+# Handlers
+
+
+def find_running(workspace: Workspace) -> RunningJob | None:
+    """The run in progress, wherever it was started, else the one that waits first."""
+    items = [item for item in train.list_runs(workspace) if item.status in _GOING]
+    going = next((item for item in items if item.status != "queued"), None) or (items[-1] if items else None)
+    if going is None:
+        return None
+    return RunningJob(
+        run_id=going.run_id,
+        adapter=going.adapter_name,
+        status=going.status,
+        step=going.step,
+        total_steps=going.total_steps,
+        eta_s=going.eta_s,
+        waiting=sum(item.status == "queued" and item is not going for item in items),
+    )
+
+
+def choose_tab(workspace: Workspace) -> str:
+    """Where the page opens: at the run if one is going, else where the work begins."""
+    return "train" if find_running(workspace) else "data"
+
+
+# Layout and wiring
+
+
+def build_page(workspace: Workspace) -> OpenPage:
+    """The whole page on its services; nothing is served yet."""
+    chat = ChatService(workspace)
+    device = DeviceWatch(workspace)
+    device.start()
+    with gr.Blocks(title="medlora", analytics_enabled=False, delete_cache=(3600, 86400)) as demo:
+        header = words(show_header(None, local=True), elem_id="header")
+        running = words(elem_id="running")
+        with gr.Tabs(elem_id="tabs") as strip:
+            with gr.Tab("Data", id="data"):
+                data = data_tab.build_data_tab()
+            with gr.Tab("Configure", id="configure") as configure_page:
+                configure = configure_tab.build_configure_tab(workspace)
+            with gr.Tab("Train", id="train") as train_page:
+                training = train_tab.build_train_tab()
+            with gr.Tab("Chat", id="chat") as chat_page:
+                talk = chat_tab.build_chat_tab()
+            with gr.Tab("Adapters", id="adapters") as adapters_page:
+                library = adapters_tab.build_adapters_tab()
+            with gr.Tab("Safety", id="safety") as safety_page:
+                safety = safety_tab.build_safety_tab()
+        timer = gr.Timer(REFRESH_S)
+        tabs = Tabs(data, configure, training, talk, library, safety)
+        pages = Pages(strip, configure_page, train_page, chat_page, adapters_page, safety_page)
+        _wire_tabs(tabs, workspace, chat)
+        _wire_moves(tabs, pages, running)
+        _wire_openings(tabs, pages, workspace)
+        _wire_refresh(demo, timer, (header, running), tabs, pages, Surroundings(workspace, device))
+    return OpenPage(demo, chat)
+
+
+@dataclass(frozen=True)
+class Pages:
+    """The strip of tabs and those that look at the disk when they are opened."""
+
+    strip: gr.Tabs
+    configure: gr.Tab
+    train: gr.Tab
+    chat: gr.Tab
+    adapters: gr.Tab
+    safety: gr.Tab
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What the header speaks of."""
+
+    workspace: Workspace
+    device: DeviceWatch
+
+
+def _wire_tabs(tabs: Tabs, workspace: Workspace, chat: ChatService) -> None:
+    data_tab.wire_data_tab(tabs.data, workspace)
+    configure_tab.wire_configure_tab(tabs.configure, workspace)
+    train_tab.wire_train_tab(tabs.train, workspace)
+    chat_tab.wire_chat_tab(tabs.chat, workspace, chat)
+    adapters_tab.wire_adapters_tab(tabs.adapters, workspace)
+    safety_tab.wire_safety_tab(tabs.safety, workspace)
+
+
+def _wire_moves(tabs: Tabs, pages: Pages, running: gr.HTML) -> None:
+    """Buttons that lead from one tab to the next."""
+    for button, target in (
+        (tabs.data.next, "configure"),
+        (tabs.configure.next, "train"),
+        (tabs.train.change_config, "configure"),
+        (tabs.train.chat, "chat"),
+        (tabs.adapters.chat, "chat"),
+    ):
+        button.click(_go_to(target), None, pages.strip, **POLL)
+    running.click(_go_to("train"), None, pages.strip, **POLL)
+
+
+def _go_to(target: str) -> Callable[[], Any]:
+    return lambda: gr.Tabs(selected=target)
+
+
+def _wire_openings(tabs: Tabs, pages: Pages, workspace: Workspace) -> None:
+    """What a tab reads from disk whenever it is opened: another tab or browser may have changed it."""
+    train, talk, library = tabs.train, tabs.chat, tabs.adapters
+    chosen = tabs.data.shown
+    pages.train.select(
+        guarded(lambda shown, dataset, name: train_tab.open_tab(workspace, _stored_name(shown) or dataset, name)),
+        [chosen, train.dataset, train.name],
+        [train.dataset, train.config, train.checks],
+        **POLL,
+    )
+    pages.chat.select(
+        guarded(lambda speaker: chat_tab.open_tab(workspace, speaker)), talk.speaker, talk.speaker, **POLL
+    )
+    pages.adapters.select(
+        guarded(lambda name: adapters_tab.draw(workspace, name)), library.chosen, library.drawn, **POLL
+    )
+    pages.safety.select(
+        guarded(lambda: safety_tab.show_entries(workspace)), None, tabs.safety.entries, **POLL
+    )
+    for button, source, choose in (
+        (train.chat, train.run, lambda run_id: train_tab.adapter_of(workspace, run_id)),
+        (library.chat, library.chosen, lambda name: name),
+    ):
+        button.click(
+            guarded(lambda value, choose=choose: chat_tab.choose_adapter(workspace, choose(value))),
+            source,
+            talk.speaker,
+            **POLL,
+        )
+
+
+def _stored_name(shown: data_tab.Shown | None) -> str | None:
+    return shown.source if shown is not None and isinstance(shown.source, str) else None
+
+
+def _wire_refresh(
+    demo: gr.Blocks,
+    timer: gr.Timer,
+    heads: tuple[gr.HTML, gr.HTML],
+    tabs: Tabs,
+    pages: Pages,
+    about: Surroundings,
+) -> None:
+    """What happens when the page opens, and every two seconds after: nothing but reading."""
+    workspace, train = about.workspace, tabs.train
+    shown = gr.State(("", ""))
+
+    def refresh(before: tuple[str, str]) -> list[Any]:
+        now = (show_header(about.device.now(), local=True), show_running(find_running(workspace)))
+        if now == tuple(before):
+            return [gr.skip(), gr.skip(), gr.skip()]
+        changed = [value if value != old else gr.skip() for value, old in zip(now, before, strict=True)]
+        return [*changed, now]
+
+    def watch(run_id: str | None, seen: str) -> list[Any]:
+        return train_tab.draw_run(workspace, run_id, seen) or [gr.skip()] * len(train.drawn)
+
+    def open_train(name: str) -> list[Any]:
+        return train_tab.open_tab(workspace, None, name)
+
+    timer.tick(guarded(refresh, quiet=True), shown, [*heads, shown], **POLL)
+    timer.tick(guarded(watch, quiet=True), [train.run, train.seen], train.drawn, **POLL)
+    demo.load(guarded(refresh), shown, [*heads, shown], **POLL)
+    demo.load(guarded(lambda: gr.Tabs(selected=choose_tab(workspace))), None, pages.strip, **POLL)
+    listed = [tabs.data.none_stored, tabs.data.stored]
+    demo.load(guarded(lambda: data_tab.draw_stored(workspace, None)), None, listed, **POLL)
+    configure = tabs.configure
+    written = [configure.template, configure.audience, configure.text, *configure.drawn]
+    demo.load(guarded(lambda: configure_tab.open_draft(workspace)), None, written, **POLL)
+    demo.load(guarded(watch), [train.run, train.seen], train.drawn, **POLL)
+    demo.load(guarded(open_train), train.name, [train.dataset, train.config, train.checks], **POLL)
+    demo.load(guarded(lambda: chat_tab.open_tab(workspace, None)), None, tabs.chat.speaker, **POLL)

@@ -1,0 +1,80 @@
+"""How a decision of the safety layer looks: its level, the words that led to it, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from medlora.ui import present
+from medlora.ui.present import text
+
+if TYPE_CHECKING:
+    from medlora.safety.decision import Decision, Finding
+
+LEVEL_WORDS = {
+    "answer": "The model answers",
+    "caution": "The model answers; a note is added",
+    "defer": "The model does not answer; the reader is referred to a professional",
+    "emergency": "The model is never called; the emergency text is shown",
+    "crisis": "The model is never called; the crisis text is shown",
+}
+
+
+def show_level(level: str) -> str:
+    """The level as a word in a pill: its colour only repeats it."""
+    return f'<span class="ml-level ml-{text(level)}">{text(level)}</span>'
+
+
+def mark_spans(original: str, spans: Iterable[tuple[int, int]]) -> str:
+    """The text with the given spans marked; overlapping ones are joined."""
+    joined: list[list[int]] = []
+    for start, end in sorted((max(0, start), min(len(original), end)) for start, end in spans):
+        if end <= start:
+            continue
+        if joined and start <= joined[-1][1]:
+            joined[-1][1] = max(joined[-1][1], end)
+        else:
+            joined.append([start, end])
+    parts, at = [], 0
+    for start, end in joined:
+        parts.append(text(original[at:start]))
+        parts.append(f'<mark class="ml-hit">{text(original[start:end])}</mark>')
+        at = end
+    return "".join(parts) + text(original[at:])
+
+
+def describe_finding(finding: Finding) -> str:
+    """Why a finding counts, in one line."""
+    context = f" ({', '.join(finding.context)})" if finding.context else ""
+    sign = f" {finding.sign}" if finding.sign else ""
+    return f"{finding.concept.replace('_', ' ')}{context}: “{finding.text}”.{sign}"
+
+
+def show_decision(message: str, decision: Decision) -> str:
+    """The message with what was found, the level, the reasons, and the text that would be shown."""
+    label = decision.level.label
+    findings: Sequence[Finding] = decision.findings
+    head = (
+        f'<div class="ml-verdict">{show_level(label)}<strong>{text(LEVEL_WORDS[label])}</strong></div>'
+    )
+    marked = mark_spans(message, (finding.span for finding in findings))
+    body = f'<p class="ml-text">{marked}</p>'
+    reasons = [_finding_row(finding) for finding in findings]
+    reasons += [_finding_row(finding, "set aside") for finding in decision.dropped]
+    why = (
+        present.table(("Sign", "Level", "Words", "Context", "Source"), reasons)
+        if reasons
+        else '<p class="ml-small">No sign of danger was found.</p>'
+    )
+    fixed = ""
+    if decision.message:
+        fixed = present.notice("info", "What the reader sees", decision.message)
+    foot = f'<p class="ml-small">Catalogue {text(decision.catalogue_version)}, judged in {decision.latency_ms:.1f} ms.</p>'
+    return f'<div class="ml-stack">{head}{body}{why}{fixed}{foot}</div>'
+
+
+def _finding_row(finding: Finding, level: str = "") -> tuple[str, ...]:
+    name = finding.concept.replace("_", " ")
+    sign = f"{name}: {finding.sign}" if finding.sign else name
+    context = ", ".join(finding.context) or "–"
+    return (sign, level or finding.level.label, finding.text, context, finding.source)

@@ -1,0 +1,239 @@
+"""The Train tab: choose what to train, look before you leap, watch it, stop it and keep it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from medlora.errors import UserError
+from medlora.services import configure, data, train
+from medlora.ui import present, run_view
+from medlora.ui.blocks import Confirmation, actions, card, confirmation, pick, row, words
+from medlora.ui.events import POLL, SILENT, guarded
+from medlora.workspace import Workspace
+
+NO_RUN = present.empty(
+    "No run yet",
+    "Choose a dataset, read the checks, press Start. The loss appears here with the first step.",
+)
+_GOING = ("queued", "running", "stopping")
+_RESUMABLE = ("stopped", "failed", "lost")
+Update = Any
+
+
+@dataclass(frozen=True)
+class TrainTab:
+    """The widgets of the tab."""
+
+    dataset: gr.Dropdown
+    config: gr.HTML
+    name: gr.Textbox
+    checks: gr.HTML
+    start: gr.Button
+    change_config: gr.Button
+    run: gr.Dropdown
+    nothing: gr.HTML
+    board: gr.Column
+    status: gr.HTML
+    figures: gr.HTML
+    loss: gr.HTML
+    rate: gr.HTML
+    facts: gr.HTML
+    log: gr.Textbox
+    stop: gr.Button
+    discard: gr.Button
+    resume: gr.Button
+    chat: gr.Button
+    sure: Confirmation
+    seen: gr.State
+
+    @property
+    def drawn(self) -> list[Any]:
+        """What a look at the disk redraws, in the order of `draw_run`."""
+        buttons = [self.stop, self.discard, self.resume, self.chat]
+        views = [self.status, self.figures, self.loss, self.rate, self.facts, self.log]
+        return [self.run, self.nothing, self.board, *views, *buttons, self.seen]
+
+
+# Handlers: plain values in, updates out.
+
+
+def dataset_choices(workspace: Workspace) -> list[tuple[str, str]]:
+    """Every dataset: (what people read, name)."""
+    cards = data.list_datasets(workspace)
+    return [(f"{card.name} · {present.count(card.valid, 'row')}", card.name) for card in cards]
+
+
+def run_choices(workspace: Workspace) -> list[tuple[str, str]]:
+    """Every run, newest first: (what people read, run id)."""
+    return [
+        (f"{item.adapter_name} · {run_view.STATUS_WORDS[item.status].lower()} · {item.started}", item.run_id)
+        for item in train.list_runs(workspace)
+    ]
+
+
+def show_config_line(workspace: Workspace) -> str:
+    """What the configuration in the Configure tab would train, in a few facts."""
+    examined = configure.examine(workspace, configure.load_draft(workspace).text)
+    if examined.resolved is None:
+        found = present.count(len(examined.problems), "problem")
+        return present.notice("red", f"The configuration has {found}", "Mend it in the Configure tab.")
+    config = examined.resolved.config
+    steps = (
+        present.count(config.training.max_steps, "step")
+        if config.training.max_steps > 0
+        else present.count(int(config.training.num_train_epochs), "pass", "passes")
+    )
+    return present.pills(
+        [
+            config.model.base_model_name,
+            f"rank {config.lora.r}",
+            steps,
+            f"learning rate {present.number(config.training.learning_rate)}",
+        ]
+    )
+
+
+def show_checks(workspace: Workspace, dataset: str | None) -> str:
+    """What the machine says before anything starts."""
+    if not dataset:
+        return present.empty("No dataset yet", "Add one in the Data tab, or start there with the sample.")
+    text = configure.load_draft(workspace).text
+    checks = train.preflight(workspace, text, dataset)
+    return present.checklist((check.name, check.status, check.message) for check in checks)
+
+
+def open_tab(workspace: Workspace, dataset: str | None, name: str) -> list[Update]:
+    """What could be started now: the datasets, the configuration, the checks."""
+    chosen = pick(dataset_choices(workspace), dataset)
+    return [chosen, show_config_line(workspace), show_checks(workspace, chosen["value"])]
+
+
+def adapter_of(workspace: Workspace, run_id: str | None) -> str | None:
+    """The adapter that a run published."""
+    return train.view(workspace, run_id).state.adapter if run_id else None
+
+
+def start_run(workspace: Workspace, dataset: str | None, name: str) -> str:
+    """Start the run, or queue it; its id. The services refuse what the checks found wrong."""
+    if not dataset:
+        raise UserError("dataset: none is chosen; add one in the Data tab")
+    text = configure.load_draft(workspace).text
+    return train.start(workspace, text, dataset, adapter_name=name.strip() or None)
+
+
+def draw_run(workspace: Workspace, run_id: str | None, seen: str) -> list[Update] | None:
+    """Everything that shows the chosen run, read from disk; None when nothing has changed."""
+    choices = run_choices(workspace)
+    known = [key for _, key in choices]
+    run_id = run_id if run_id in known else (known[0] if known else None)
+    if run_id is None:
+        mark = "no run"
+        if seen == mark:
+            return None
+        return [pick([], None), gr.update(visible=True), gr.update(visible=False), *[gr.skip()] * 10, mark]
+    view = train.view(workspace, run_id)
+    mark = repr((choices, run_id, view.fingerprint))
+    if mark == seen:
+        return None
+    state, status = view.state, view.status
+    return [
+        pick(choices, run_id),
+        gr.update(visible=False),
+        gr.update(visible=True),
+        run_view.show_status(view),
+        run_view.show_figures(state),
+        run_view.show_loss(state),
+        run_view.show_rate(state),
+        run_view.show_facts(state),
+        view.log_tail,
+        gr.update(visible=status in _GOING, interactive=status != "stopping"),
+        gr.update(visible=status in _GOING),
+        gr.update(visible=status in _RESUMABLE and not state.discard),
+        gr.update(visible=bool(state.adapter)),
+        mark,
+    ]
+
+
+# Layout and wiring.
+
+
+def build_train_tab() -> TrainTab:
+    """Render the tab's widgets."""
+    words(present.lead("Train", "A run is a process of its own: it goes on when you close this page."))
+    with row():
+        with card(scale=2):
+            words(present.heading("New run"))
+            dataset = gr.Dropdown([], label="Dataset", elem_id="train-dataset", filterable=False)
+            config = words(elem_id="train-config")
+            name = gr.Textbox(
+                label="Name of the adapter", placeholder="chosen from the dataset and the model", max_length=64
+            )
+            checks = words(elem_id="train-checks")
+            with actions():
+                start = gr.Button("Start training", variant="primary", elem_id="train-start")
+                change_config = gr.Button("Change the configuration", elem_classes="ml-quiet")
+        with card(scale=3):
+            run = gr.Dropdown([], label="Run", elem_id="train-run", visible=False, filterable=False)
+            nothing = words(NO_RUN)
+            with gr.Column(visible=False, elem_classes="ml-board") as board:
+                status = words(elem_id="train-status")
+                figures = words(elem_id="train-figures")
+                with actions():
+                    stop = gr.Button("Stop and keep", visible=False, elem_id="train-stop")
+                    resume = gr.Button("Resume", visible=False, elem_id="train-resume")
+                    chat = gr.Button("Chat with it", visible=False, variant="primary", elem_id="train-chat")
+                    discard = gr.Button(
+                        "Discard", visible=False, elem_id="train-discard", elem_classes="ml-danger"
+                    )
+                sure = confirmation("Stop and discard", "Keep training", "train-sure")
+                loss = words(elem_id="train-loss")
+                rate = words(elem_id="train-rate")
+                facts = words()
+                with gr.Accordion("Log", open=False):
+                    log = gr.Textbox(
+                        label="Last lines of the run's log", lines=12, max_lines=12, elem_classes="ml-log"
+                    )
+    return TrainTab(
+        dataset=dataset, config=config, name=name, checks=checks, start=start, change_config=change_config,
+        run=run, nothing=nothing, board=board, status=status, figures=figures, loss=loss, rate=rate,
+        facts=facts, log=log, stop=stop, discard=discard, resume=resume, chat=chat, sure=sure,
+        seen=gr.State(""),
+    )  # fmt: skip
+
+
+def wire_train_tab(tab: TrainTab, workspace: Workspace) -> None:
+    """What each press does. Nothing here waits for a run: it writes a wish, the disk tells the rest."""
+
+    def redraw(run_id: str | None) -> list[Update]:
+        return draw_run(workspace, run_id, "") or [gr.skip()] * len(tab.drawn)
+
+    def start(dataset: str | None, name: str) -> list[Update]:
+        return redraw(start_run(workspace, dataset, name))
+
+    def stop(run_id: str) -> list[Update]:
+        train.stop(workspace, run_id)
+        return redraw(run_id)
+
+    def resume(run_id: str) -> list[Update]:
+        train.resume(workspace, run_id)
+        return redraw(run_id)
+
+    def ask(run_id: str) -> tuple[Update, Update]:
+        question = "Stop this run and delete what it learned? This cannot be undone."
+        return gr.update(visible=True), f"<p>{present.text(question)}</p>"
+
+    def discard(run_id: str) -> list[Update]:
+        train.discard(workspace, run_id)
+        return [gr.update(visible=False), *redraw(run_id)]
+
+    tab.dataset.change(guarded(lambda name: show_checks(workspace, name)), tab.dataset, tab.checks, **POLL)
+    tab.start.click(guarded(start), [tab.dataset, tab.name], tab.drawn, **SILENT)
+    tab.run.input(guarded(redraw), tab.run, tab.drawn, **POLL)
+    tab.stop.click(guarded(stop), tab.run, tab.drawn, **SILENT)
+    tab.resume.click(guarded(resume), tab.run, tab.drawn, **SILENT)
+    tab.discard.click(guarded(ask), tab.run, [tab.sure.box, tab.sure.question], **POLL)
+    tab.sure.no.click(lambda: gr.update(visible=False), None, tab.sure.box, **POLL)
+    tab.sure.yes.click(guarded(discard), tab.run, [tab.sure.box, *tab.drawn], **SILENT)
