@@ -117,7 +117,7 @@ def _in_words(name: str, act: Callable[[], T]) -> T:
         raise UserError(
             f"model: {name}: it is not on this machine, and HF_HUB_OFFLINE forbids fetching it"
         ) from error
-    except (errors.HTTPError, OSError) as error:
+    except (errors.HTTPError, OSError) as error:  # type: ignore[attr-defined]
         raise UserError(
             f"model: {name}: the model hub cannot be reached ({type(error).__name__}); check the network, "
             "or use the starter model or a local folder"
