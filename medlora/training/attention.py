@@ -7,6 +7,7 @@ sequence attends to itself alone, so the result equals the padded path.
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -67,13 +68,13 @@ def register_flat_attention() -> str:
     return FLAT_ATTENTION
 
 
-def flat_is_proven(model_config: Any, longest: int) -> bool:
+def flat_is_proven(model_config: Mapping[str, Any], longest: int) -> bool:
     """Whether the flat path may be used for that architecture and sequences of at most `longest` tokens.
 
     Why: a sliding window shorter than a sequence would be ignored by the flat path.
     """
-    if model_config.model_type not in FLAT_ARCHITECTURES:
+    if model_config.get("model_type") not in FLAT_ARCHITECTURES:
         return False
-    window = getattr(model_config, "sliding_window", None)
-    windowed = window is not None and getattr(model_config, "use_sliding_window", True)
-    return not (windowed and longest > int(window))
+    window = model_config.get("sliding_window")
+    windowed = isinstance(window, int) and model_config.get("use_sliding_window", True)
+    return not (windowed and longest > int(window or 0))

@@ -16,7 +16,7 @@ from medlora.runs.events import append_event
 from medlora.training.checkpoints import MANIFEST, seal
 from medlora.training.device import memory_now_gib, memory_peak_gib
 from medlora.training.fit import NonFiniteLossError
-from medlora.training.stopping import StopRequest
+from medlora.training.stopping import StopWish
 from medlora.workspace import RunPaths
 
 SAVE_AT_LEAST_EVERY_S = 300.0
@@ -39,7 +39,7 @@ class Reporter(TrainerCallback):
         self._device = device
         self._begin_s = 0.0
         self._step_seconds: list[float] = []
-        self._tokens_at_start = self._tokens_logged = 0
+        self._tokens_at_start = self._tokens_seen = self._tokens_logged = 0
         self._seconds_logged = 0.0
 
     @property
@@ -47,15 +47,16 @@ class Reporter(TrainerCallback):
         """Time spent inside the steps of this process."""
         return sum(self._step_seconds)
 
-    def tokens_per_second(self, state: TrainerState) -> float | None:
-        """Over all steps of this process."""
-        tokens = state.num_input_tokens_seen - self._tokens_at_start
-        return tokens / self.training_seconds if self._step_seconds else None
+    @property
+    def tokens_per_second(self) -> float | None:
+        """Over all steps of this process; None before the first."""
+        fresh = self._tokens_seen - self._tokens_at_start
+        return fresh / self.training_seconds if self._step_seconds else None
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        self._tokens_at_start = self._tokens_logged = int(state.num_input_tokens_seen)
+        self._tokens_at_start = self._tokens_seen = self._tokens_logged = int(state.num_input_tokens_seen)
 
     def on_step_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -66,6 +67,7 @@ class Reporter(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         self._step_seconds.append(time.perf_counter() - self._begin_s)
+        self._tokens_seen = int(state.num_input_tokens_seen)
         if state.global_step >= state.max_steps:
             control.should_log = True
 
@@ -176,7 +178,7 @@ class EarlyStopping(TrainerCallback):
 class Stopper(TrainerCallback):
     """Stops at the next micro-batch when that was asked for, with a checkpoint of the last whole step."""
 
-    def __init__(self, stop: StopRequest) -> None:
+    def __init__(self, stop: StopWish) -> None:
         self._stop = stop
         self._random_states: tuple[Any, ...] | None = None
         self.stopped = False

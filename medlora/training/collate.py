@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,21 +23,23 @@ def _shifted(labels: list[int]) -> list[int]:
 class FlatCollator:
     """All sequences end to end in one row, each with its own positions: no padding at all.
 
+    borders: whether to say where each sequence begins; flash attention finds out from the positions.
     Shapes: input_ids, position_ids, labels and shift_labels (1, tokens); cu_seqlens (sequences + 1,).
     """
 
+    borders: bool = True
+
     def __call__(self, examples: Sequence[Example]) -> dict[str, torch.Tensor]:
         lengths = [len(example["input_ids"]) for example in examples]
-        borders = [0]
-        for length in lengths:
-            borders.append(borders[-1] + length)
-        return {
+        batch = {
             "input_ids": torch.tensor([[t for example in examples for t in example["input_ids"]]]),
             "position_ids": torch.cat([torch.arange(length) for length in lengths])[None],
             "labels": torch.tensor([[t for example in examples for t in example["labels"]]]),
             "shift_labels": torch.tensor([[t for example in examples for t in _shifted(example["labels"])]]),
-            "cu_seqlens": torch.tensor(borders),
         }
+        if self.borders:
+            batch["cu_seqlens"] = torch.tensor([0, *itertools.accumulate(lengths)])
+        return batch
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import importlib.util
 import json
 import os
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -45,13 +45,19 @@ class Setup:
     threads: int | None = None
     micro_batch: int | None = None
     accumulation: int | None = None
-    flat: bool | None = None
+    flat: bool = False
+    label_only: bool = False
     notices: tuple[str, ...] = ()
 
     @property
     def torch_dtype(self) -> torch.dtype:
         dtype: torch.dtype = getattr(torch, self.dtype)
         return dtype
+
+    @property
+    def autocast(self) -> str | None:
+        """The mixed precision of the loop: products in 16 bits, the adapter's own weights in 32."""
+        return {"bfloat16": "bf16", "float16": "fp16"}.get(self.dtype)
 
     @property
     def precision(self) -> str:
@@ -114,11 +120,6 @@ def load_setup(path: Path) -> Setup | None:
 def save_setup(path: Path, setup: Setup) -> None:
     """Keep the choice for resume and reproduce."""
     write_json(path, asdict(setup))
-
-
-def with_batches(setup: Setup, *, micro_batch: int, accumulation: int, flat: bool) -> Setup:
-    """The setup with how batches are cut."""
-    return replace(setup, micro_batch=micro_batch, accumulation=accumulation, flat=flat)
 
 
 def apply_threads(setup: Setup) -> None:
@@ -246,13 +247,13 @@ def memory_now_gib(device: str) -> float:
 
 
 def memory_peak_gib(device: str) -> float:
-    """The most this process ever held."""
+    """The most this process ever held; never less than it holds now, which is read another way."""
     if device == "cuda":
         return torch.cuda.max_memory_reserved() / 2**30
     info: Any = psutil.Process().memory_info()
     if hasattr(info, "peak_wset"):
         return int(info.peak_wset) / 2**30
-    return _peak_resident_bytes() / 2**30
+    return max(_peak_resident_bytes(), int(info.rss)) / 2**30
 
 
 def _peak_resident_bytes() -> int:

@@ -14,8 +14,8 @@ from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
 from medlora.config.schema import Config
 from medlora.errors import UserError
-from medlora.models.architecture import facts_from_config, fit_target_modules
-from medlora.models.files import read_model_config
+from medlora.models.architecture import ArchitectureFacts, fit_target_modules
+from medlora.training.attention import register_flat_attention
 from medlora.training.device import Setup
 
 
@@ -35,7 +35,7 @@ def load_base(folder: Path, name: str, config: Config, setup: Setup) -> nn.Modul
     """
     settings: dict[str, Any] = {
         "dtype": setup.torch_dtype,
-        "attn_implementation": setup.attention,
+        "attn_implementation": attention_name(setup),
         "local_files_only": True,
     }
     if setup.four_bit:
@@ -51,6 +51,11 @@ def load_base(folder: Path, name: str, config: Config, setup: Setup) -> nn.Modul
     return model  # type: ignore[no-any-return]
 
 
+def attention_name(setup: Setup) -> str:
+    """What transformers is told: our per-sequence attention where rows are flat and flash is not used."""
+    return register_flat_attention() if setup.flat and setup.attention == "sdpa" else setup.attention
+
+
 def _quantization(config: Config, setup: Setup) -> BitsAndBytesConfig:
     """Why the run's precision and not the config's: fp16 on a CPU, or bf16 on an old GPU, does not train."""
     wanted = config.model.quantization_config
@@ -62,14 +67,12 @@ def _quantization(config: Config, setup: Setup) -> BitsAndBytesConfig:
     )
 
 
-def target_modules(folder: Path, config: Config) -> tuple[list[str] | str, list[str]]:
+def target_modules(facts: ArchitectureFacts, config: Config) -> tuple[list[str], list[str]]:
     """The modules to adapt and the notices about names that were translated.
 
     Raises: UserError when a name matches nothing in this architecture.
     """
-    requested = config.lora.target_modules
-    facts = facts_from_config(read_model_config(folder))
-    modules, notices, errors = fit_target_modules(requested, facts)
+    modules, notices, errors = fit_target_modules(config.lora.target_modules, facts)
     if errors:
         raise UserError("\n".join(f"lora.target_modules: {error}" for error in errors))
     return modules, [f"lora.target_modules: {notice}" for notice in notices]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 from types import FrameType
 
-from medlora.runs.events import fold, read_events
+from medlora.runs.stop import StopListener, read_stop
 from medlora.workspace import RunPaths
 
 
@@ -13,7 +13,7 @@ class StoppedEarly(Exception):
     """A stop was asked for before the first step: there is nothing to keep."""
 
 
-class StopRequest:
+class StopWish:
     """Whether this run was asked to stop; SIGTERM counts as stop-and-keep."""
 
     def __init__(self, run: RunPaths) -> None:
@@ -21,7 +21,8 @@ class StopRequest:
         self._signalled = False
 
     def listen(self) -> None:
-        """Take SIGTERM and Ctrl+C as the wish to stop, not to die."""
+        """Take SIGTERM and Ctrl+C as the wish to stop, not to die, and answer a stop file at once."""
+        StopListener(self._run).start()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._note)
 
@@ -35,7 +36,8 @@ class StopRequest:
     @property
     def discard(self) -> bool:
         """Whether nothing of the run shall be kept."""
-        return fold(read_events(self._run)).discard
+        wish = read_stop(self._run)
+        return wish is not None and wish.discard
 
     def check(self) -> None:
         """Raises: StoppedEarly when a stop was asked for."""

@@ -1,0 +1,68 @@
+"""What went wrong in a run, in words for the person who started it."""
+
+from __future__ import annotations
+
+import errno
+
+from medlora.errors import UserError
+from medlora.training.fit import NonFiniteLossError
+
+Explanation = tuple[str, str | None]  # reason, hint
+
+_NO_SPACE = ("no space left on device", "disk quota exceeded", "not enough space on the disk")
+_NO_MEMORY = ("out of memory", "can't allocate memory", "cannot allocate memory", "not enough memory")
+
+
+def explain(error: BaseException) -> Explanation:
+    """Why a run ended, and what to do. Never quotes an unexpected error, whose text might hold a record's."""
+    if isinstance(error, UserError):
+        return str(error), None
+    if isinstance(error, NonFiniteLossError):
+        return (
+            f"Training stopped: {error}",
+            "Lower training.learning_rate (a tenth is a good try), raise warmup_steps or set max_grad_norm "
+            "to 0.5. The last good checkpoint was kept.",
+        )
+    if is_disk_full(error):
+        return (
+            "The disk is full, so nothing more could be saved",
+            "Free some space and press Resume: the last complete checkpoint was kept.",
+        )
+    if is_out_of_memory(error):
+        return (
+            "The memory of this machine was not enough",
+            "Halve per_device_train_batch_size and double gradient_accumulation_steps, lower "
+            "max_seq_length, or turn on gradient_checkpointing; the template less_memory does all of it.",
+        )
+    return (
+        f"An unexpected error ({type(error).__name__})",
+        "The run's log holds the details. Resume continues from the last complete checkpoint.",
+    )
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Whether a full disk is behind this error or one that caused it."""
+    for link in _chain(error):
+        if isinstance(link, OSError) and link.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", -1)):
+            return True
+        if any(words in str(link).lower() for words in _NO_SPACE):
+            return True
+    return False
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether missing memory is behind this error, on any device."""
+    return any(
+        isinstance(link, MemoryError)
+        or (isinstance(link, RuntimeError) and any(words in str(link).lower() for words in _NO_MEMORY))
+        for link in _chain(error)
+    )
+
+
+def _chain(error: BaseException) -> list[BaseException]:
+    links: list[BaseException] = []
+    link: BaseException | None = error
+    while link is not None and link not in links:
+        links.append(link)
+        link = link.__cause__ or link.__context__
+    return links

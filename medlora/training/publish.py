@@ -1,0 +1,106 @@
+"""An adapter is made from a whole checkpoint and appears whole, by one rename."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from medlora.models.files import ModelFiles
+from medlora.runs.store import free_adapter_name
+from medlora.training.card import write_card
+from medlora.workspace import RunPaths, Workspace, make_private, write_json
+
+WEIGHTS = "adapter_model.safetensors"
+_ADAPTER_FILES = (WEIGHTS, "adapter_config.json")
+_TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "tokenizer.model",
+    "vocab.json",
+    "merges.txt",
+    "chat_template.jinja",
+)
+
+
+@dataclass(frozen=True)
+class Publication:
+    """What there is to say about an adapter beside its weights; `facts` becomes provenance.json."""
+
+    name: str
+    facts: dict[str, Any]
+
+
+def publish_adapter(
+    ws: Workspace, run: RunPaths, checkpoint: Path, model: ModelFiles, publication: Publication
+) -> str:
+    """Put the adapter of a checkpoint into the library; the name it got there.
+
+    Why from the checkpoint: a process that died between the last step and here publishes the same bytes.
+    """
+    shutil.rmtree(run.staging, ignore_errors=True)
+    staging = make_private(run.staging)
+    for name in _ADAPTER_FILES:
+        shutil.copyfile(checkpoint / name, staging / name)
+    for name in _TOKENIZER_FILES:
+        if (model.path / name).is_file():
+            shutil.copyfile(model.path / name, staging / name)
+    digest = hash_file(staging / WEIGHTS)
+    name = free_adapter_name(ws, publication.name)
+    facts = {"adapter": name, "created": _now(), **publication.facts, "weights_sha256": digest}
+    write_json(staging / "provenance.json", facts)
+    write_json(staging / "medlora.json", _settings(facts, digest))
+    write_card(staging / "README.md", facts, json.loads((staging / _ADAPTER_FILES[1]).read_text("utf-8")))
+    _flush(staging)
+    while True:
+        try:
+            staging.rename(ws.adapter(name))
+            return name
+        except OSError:
+            if not ws.adapter(name).exists():
+                raise
+            name = free_adapter_name(ws, publication.name)
+
+
+def hash_file(path: Path) -> str:
+    """SHA-256 of a file, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def hash_weights(model: ModelFiles) -> str:
+    """SHA-256 of the base model's one weight file, or of the digests of several by name."""
+    if model.weight_hash:
+        return model.weight_hash
+    digests = [hash_file(path) for path in sorted(model.path.glob("*.safetensors"))]
+    return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
+
+
+def _settings(facts: Mapping[str, Any], digest: str) -> dict[str, Any]:
+    """What the chat takes over from the run, in a small file of its own."""
+    config = facts["config"]
+    return {
+        "base_model": facts["base_model"]["name"],
+        "weights": digest[:12],
+        "safety": config["safety"],
+        "inference": config["inference"],
+    }
+
+
+def _flush(folder: Path) -> None:
+    """Why: after a power loss a folder that was renamed must not hold empty files."""
+    for path in folder.iterdir():
+        with path.open("rb+") as file:
+            os.fsync(file.fileno())
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

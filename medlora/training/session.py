@@ -1,0 +1,260 @@
+"""One run from its record to its adapter: the steps in their order, each in its own module."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass, replace
+from typing import Any
+
+from transformers import TrainerCallback
+
+from medlora.config.plan import count_steps, data_seed, keeps_best, plan_warmup
+from medlora.config.schema import Config
+from medlora.dataset.render import ChatTokenizer
+from medlora.models.architecture import ArchitectureFacts, facts_from_config
+from medlora.models.files import STARTER, ModelFiles, find_model, read_model_config
+from medlora.models.hub import download_model
+from medlora.models.starter import prepare_starter
+from medlora.runs.events import append_event
+from medlora.training.arguments import merge_batches, training_arguments
+from medlora.training.attention import flat_is_proven
+from medlora.training.callbacks import Checkpointer, EarlyStopping, Reporter, Stopper
+from medlora.training.checkpoints import Checkpoint, newest_valid, remove_broken
+from medlora.training.collate import FlatCollator, PaddedCollator
+from medlora.training.device import (
+    Setup,
+    apply_threads,
+    choose_setup,
+    load_setup,
+    memory_peak_gib,
+    save_setup,
+)
+from medlora.training.examples import Examples, prepare_examples
+from medlora.training.fit import LabelTrainer
+from medlora.training.folders import checkpoint_folder
+from medlora.training.model import AdapterFacts, attach_adapter, load_base, target_modules
+from medlora.training.order import EpochOrder
+from medlora.training.proof import losses_agree
+from medlora.training.stopping import StoppedEarly, StopWish
+from medlora.workspace import RunPaths, Workspace, make_private
+
+Record = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """Where a run got to.
+
+    checkpoint: the one an adapter is made from; stopped: by wish, before the planned end.
+    """
+
+    checkpoint: Checkpoint
+    setup: Setup
+    total_steps: int
+    stopped: bool
+    early: bool
+    seconds: float
+    tokens_per_second: float | None
+    peak_memory_gib: float
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """The Trainer's own record of the run up to the checkpoint."""
+        text = (self.checkpoint.path / "trainer_state.json").read_text(encoding="utf-8")
+        state: dict[str, Any] = json.loads(text)
+        return state
+
+
+@dataclass
+class Session:
+    """Everything that the steps of one run share."""
+
+    ws: Workspace
+    run: RunPaths
+    record: Record
+    stop: StopWish
+
+    def __post_init__(self) -> None:
+        self.config = Config.model_validate(self.record["config"])
+        self.checkpoints = checkpoint_folder(self.run, self.config.training.output_dir)
+
+    def phase(self, name: str, detail: str = "", fraction: float | None = None) -> None:
+        """Tell what is being done; also the moment to notice a stop."""
+        self.stop.check()
+        append_event(self.run, "phase", name=name, detail=detail, fraction=fraction)
+
+    def notice(self, *messages: str) -> None:
+        for message in messages:
+            append_event(self.run, "notice", message=message)
+
+
+def fetch_model(session: Session) -> ModelFiles:
+    """The base model's files; fetched first when they are not on this machine.
+
+    Raises: StoppedEarly as soon as a stop is asked for, UserError when they cannot be had.
+    """
+    name = session.config.model.base_model_name
+    files = find_model(session.ws, name)
+    if files is not None:
+        return files
+    last_s = 0.0
+
+    def progress(detail: str, fraction: float | None) -> None:
+        nonlocal last_s
+        session.stop.check()
+        if time.monotonic() - last_s >= 1.0:
+            last_s = time.monotonic()
+            append_event(session.run, "phase", name="model", detail=detail, fraction=fraction)
+
+    if name == STARTER:
+        return prepare_starter(session.ws, progress)
+    return download_model(session.ws, name, progress)
+
+
+def load_examples(session: Session, files: ModelFiles) -> Examples:
+    """The rows of the run, encoded with the model's own tokenizer and chat template."""
+    session.phase("data", "reading the dataset")
+    examples = prepare_examples(
+        session.record["dataset"],
+        session.config,
+        ChatTokenizer.load(files.path),
+        skip_bad_rows=bool(session.record.get("skip_bad_rows")),
+    )
+    session.notice(*examples.notices)
+    if examples.truncated:
+        longest = session.config.data.max_seq_length
+        session.notice(f"{examples.truncated} rows are longer than {longest} tokens and are cut there.")
+    return examples
+
+
+def fit(session: Session, files: ModelFiles, examples: Examples, resume: Checkpoint | None) -> Fitted:
+    """Train to the planned end, an early one, or a stop.
+
+    Raises: StoppedEarly when a stop came before there was anything to keep.
+    """
+    config, begin_s = session.config, time.monotonic()
+    settings = read_model_config(files.path)
+    facts = facts_from_config(settings)
+    known = load_setup(session.run.root / "setup.json")
+    setup = known or _choose(session, facts, settings, examples)
+    apply_threads(setup)
+    session.phase("loading", f"loading {files.name} ({setup.precision})")
+    modules, notices = target_modules(facts, config)
+    session.notice(*setup.notices, *notices)
+    base = load_base(files.path, files.name, config, setup)
+    model, adapter = attach_adapter(base, config, modules)
+    if known is None:
+        setup = _proven(session, model, examples, setup)
+        save_setup(session.run.root / "setup.json", setup)
+    total = count_steps(config, len(examples.train))
+    _announce_plan(session, setup, adapter, examples, total)
+    reporter = Reporter(session.run, setup.device)
+    stopper = Stopper(session.stop)
+    early = EarlyStopping(config.training.early_stopping_patience or 10**9)
+    make_private(session.checkpoints)
+    remove_broken(session.checkpoints)
+    if resume is None or resume.step < total:
+        keep_best = bool(examples.evaluation) and keeps_best(config)
+        callbacks = [reporter, Checkpointer(session.run, keep_best), early, stopper]
+        trainer = build_trainer(session, model, setup, examples, callbacks)
+        session.phase("training", f"step {resume.step if resume else 0} of {total}")
+        trainer.train(resume_from_checkpoint=str(resume.path) if resume else None)
+    last = newest_valid(session.checkpoints)
+    if last is None:
+        raise StoppedEarly
+    return Fitted(
+        checkpoint=last,
+        setup=setup,
+        total_steps=total,
+        stopped=stopper.stopped,
+        early=early.stopped,
+        seconds=time.monotonic() - begin_s,
+        tokens_per_second=reporter.tokens_per_second,
+        peak_memory_gib=memory_peak_gib(setup.device),
+    )
+
+
+def build_trainer(
+    session: Session, model: Any, setup: Setup, examples: Examples, callbacks: list[TrainerCallback]
+) -> LabelTrainer:
+    """The Trainer for this run, with our parts plugged in."""
+    config = session.config
+    total = count_steps(config, len(examples.train))
+    arguments = training_arguments(config, setup, session.checkpoints, total, bool(examples.evaluation))
+    collator = FlatCollator(setup.attention == "sdpa") if setup.flat else PaddedCollator(_pad_id(model))
+    group = arguments.per_device_train_batch_size * arguments.gradient_accumulation_steps
+    return LabelTrainer(
+        label_only=setup.label_only,
+        order=EpochOrder(examples.lengths, config.training.train_sampling_strategy, data_seed(config), group),
+        stop=lambda: session.stop.requested,
+        model=model,
+        args=arguments,
+        data_collator=collator,
+        train_dataset=examples.train,
+        eval_dataset=examples.evaluation or None,
+        callbacks=callbacks,
+    )
+
+
+def _choose(
+    session: Session, facts: ArchitectureFacts, settings: dict[str, Any], examples: Examples
+) -> Setup:
+    """What to compute with, before the model is loaded."""
+    session.phase("preparing", "finding out what this machine computes fastest")
+    config = session.config
+    setup = choose_setup(config, facts.hidden_size, facts.intermediate_size)
+    flat = setup.attention != "eager" and flat_is_proven(settings, examples.longest)
+    batch, portions = config.training.per_device_train_batch_size, config.training.gradient_accumulation_steps
+    if flat and setup.device == "cpu":
+        batch, portions = merge_batches(config, facts, examples.lengths)
+    return replace(setup, flat=flat, micro_batch=batch, accumulation=portions)
+
+
+def _proven(session: Session, model: Any, examples: Examples, setup: Setup) -> Setup:
+    """The setup with only those fast paths that gave this model's own loss on a few short rows."""
+    borders = setup.attention == "sdpa"
+    if losses_agree(model, examples.train, flat=setup.flat, borders=borders):
+        return replace(setup, label_only=True)
+    training = session.config.training
+    plain = replace(
+        setup,
+        flat=False,
+        micro_batch=training.per_device_train_batch_size,
+        accumulation=training.gradient_accumulation_steps,
+    )
+    return replace(plain, label_only=losses_agree(model, examples.train, flat=False))
+
+
+def _announce_plan(
+    session: Session, setup: Setup, adapter: AdapterFacts, examples: Examples, total: int
+) -> None:
+    warmup = plan_warmup(session.config, total)
+    if warmup.notice:
+        session.notice(warmup.notice)
+    append_event(
+        session.run,
+        "plan",
+        total_steps=total,
+        rows_train=len(examples.train),
+        rows_eval=len(examples.evaluation),
+        truncated=examples.truncated,
+        left_out=examples.left_out,
+        trainable_parameters=adapter.trainable,
+        total_parameters=adapter.total,
+        modules=list(adapter.modules),
+        device=setup.device,
+        precision=setup.precision,
+        attention=setup.attention,
+        unpadded=setup.flat,
+        threads=setup.threads,
+        micro_batch=setup.micro_batch,
+        accumulation=setup.accumulation,
+        warmup_steps=warmup.steps,
+    )
+
+
+def _pad_id(model: Any) -> int:
+    """Any token will do: padded positions are masked and never a label."""
+    found = model.config.pad_token_id
+    return found if isinstance(found, int) and found >= 0 else 0

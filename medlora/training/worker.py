@@ -1,0 +1,139 @@
+"""The training process: `python -m medlora.training.worker RUN_DIR`.
+
+It reads nothing but the run's record, writes its events, and survives whoever started it. Whatever goes
+wrong ends as one `ended` event with a reason in words; the traceback goes to the log.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import sys
+import traceback
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from medlora.errors import MedloraError
+from medlora.runs.events import append_event
+from medlora.runs.process import ProcessMark
+from medlora.runs.queue import dispatch
+from medlora.runs.store import load_record, remove_checkpoints
+from medlora.training.checkpoints import Checkpoint, checkpoint_to_resume
+from medlora.training.folders import checkpoint_folder
+from medlora.training.stopping import StoppedEarly, StopWish
+from medlora.workspace import RunPaths, Workspace
+
+if TYPE_CHECKING:
+    from medlora.training.session import Session
+
+log = logging.getLogger("medlora.training")
+
+
+def main(argv: list[str]) -> int:
+    """Run to the end; 0 when the run ended as wished, 3 when it failed, 2 for a wrong call."""
+    if len(argv) != 1:
+        sys.stderr.write("usage: python -m medlora.training.worker RUN_DIR\n")
+        return 2
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    warnings.simplefilter("ignore", FutureWarning)
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+    run = RunPaths(Path(argv[0]).resolve())
+    ws = Workspace.open(run.root.parent.parent)
+    stop = StopWish(run)
+    stop.listen()
+    try:
+        return work(ws, run, stop)
+    finally:
+        start_next(ws)
+
+
+def work(ws: Workspace, run: RunPaths, stop: StopWish) -> int:
+    """The run between its first and its last event."""
+    try:
+        _train(ws, run, stop)
+    except StoppedEarly:
+        append_event(
+            run,
+            "ended",
+            status="stopped",
+            reason="Stopped before the first step, so there is no adapter",
+            hint="Resume starts it again.",
+        )
+    except BaseException as error:  # noqa: BLE001 - the process's edge: every end is written down
+        return _record_failure(run, error)
+    return 0
+
+
+def _train(ws: Workspace, run: RunPaths, stop: StopWish) -> None:
+    """Why the heavy imports stand here: the first event is there before torch has loaded."""
+    record = load_record(run)
+    output_dir = record["config"]["training"]["output_dir"]
+    checkpoints = checkpoint_folder(run, output_dir)
+    resume, notices = checkpoint_to_resume(checkpoints)
+    own = ProcessMark.own()
+    append_event(
+        run, "started", pid=own.pid, pid_start=own.start, resumed_from=resume.step if resume else None
+    )
+    for notice in notices:
+        append_event(run, "notice", message=notice)
+    append_event(run, "phase", name="starting", detail="loading the training libraries")
+    if record.get("needs_network") is not True:
+        os.environ["HF_HUB_OFFLINE"] = "1"
+    from medlora.training.session import Session
+
+    session = Session(ws, run, record, stop)
+    try:
+        _fit_and_finish(session, resume)
+    except StoppedEarly:
+        if not stop.discard:
+            raise
+        _discard(session)
+
+
+def _fit_and_finish(session: Session, resume: Checkpoint | None) -> None:
+    from transformers.utils import logging as transformers_logging
+
+    from medlora.training.report import finish
+    from medlora.training.session import fetch_model, fit, load_examples
+
+    transformers_logging.disable_progress_bar()
+    transformers_logging.set_verbosity_error()
+    session.phase("model", "looking for the base model")
+    files = fetch_model(session)
+    examples = load_examples(session, files)
+    fitted = fit(session, files, examples, resume)
+    if fitted.stopped and session.stop.discard:
+        raise StoppedEarly
+    finish(session, files, examples, fitted)
+
+
+def _discard(session: Session) -> None:
+    remove_checkpoints(session.run)
+    shutil.rmtree(session.checkpoints, ignore_errors=True)
+    append_event(session.run, "ended", status="stopped", reason="Discarded: nothing was kept", hint=None)
+
+
+def _record_failure(run: RunPaths, error: BaseException) -> int:
+    from medlora.training.failures import explain
+
+    reason, hint = explain(error)
+    if isinstance(error, MedloraError):
+        log.error("%s", reason)
+    else:
+        log.error("%s\n%s", reason, "".join(traceback.format_exception(error)))
+    append_event(run, "ended", status="failed", reason=reason, hint=hint)
+    return 3
+
+
+def start_next(ws: Workspace) -> None:
+    """The last act: the next run in the queue may begin. A hindrance does not change this run's end."""
+    try:
+        dispatch(ws)
+    except (MedloraError, OSError):
+        log.exception("the next run could not be started; the app will try again")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
