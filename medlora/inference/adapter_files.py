@@ -23,20 +23,19 @@ _CONFIG_LIMIT = 1_000_000
 class AdapterWeights:
     """What was in the files.
 
-    digest: SHA-256 of the very bytes the tensors came from. exclusive: it also replaces weights of the base
-    (biases, whole modules), so the base must be loaded anew once it leaves.
+    digest: SHA-256 of the very bytes the tensors came from.
+    key: the adapter's name inside the model, made of its weights and settings, so that no new one hides
+    behind an old name.
+    exclusive: it also replaces weights of the base (biases, whole modules), so the base must be loaded anew
+    once it leaves.
     """
 
     config: LoraConfig
     tensors: dict[str, torch.Tensor]
     digest: str
+    key: str
     exclusive: bool
     base_hash: str | None
-
-    @property
-    def key(self) -> str:
-        """The adapter's name inside the model: its content, so that no new one hides behind an old name."""
-        return f"w{self.digest[:24]}"
 
 
 def read_adapter(folder: Path) -> AdapterWeights:
@@ -69,7 +68,9 @@ def read_adapter(folder: Path) -> AdapterWeights:
     exclusive = (
         config.bias != "none" or bool(config.modules_to_save) or any("lora_" not in n for n in tensors)
     )
-    return AdapterWeights(config, tensors, hashlib.sha256(data).hexdigest(), exclusive, _base_hash(folder))
+    digest = hashlib.sha256(data).hexdigest()
+    whole = hashlib.sha256(f"{digest}{json.dumps(settings, sort_keys=True)}".encode()).hexdigest()
+    return AdapterWeights(config, tensors, digest, f"w{whole[:24]}", exclusive, _base_hash(folder))
 
 
 def _base_hash(folder: Path) -> str | None:

@@ -11,9 +11,11 @@ from typing import Any
 
 import psutil
 import torch
+from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
 from medlora.dataset.render import ChatTokenizer
+from medlora.inference.decode import Decoder
 from medlora.inference.protocol import BaseModel, RequestError
 
 _GIB = 2**30
@@ -24,13 +26,14 @@ _BYTES = {torch.float32: 4, torch.bfloat16: 2, torch.float16: 2}
 
 @dataclass(frozen=True)
 class LoadedBase:
-    """A base model in memory.
+    """A base model in memory, with the loop that decodes from it.
 
     digest: SHA-256 of its weight file (of all their digests where there are several).
     """
 
     model: Any
     base: BaseModel
+    decoder: Decoder
     digest: str
     notices: tuple[str, ...]
 
@@ -50,35 +53,46 @@ def choose_device() -> torch.device:
     return torch.device("cpu")
 
 
-def load_base(base: BaseModel, device: torch.device) -> LoadedBase:
+def load_base(base: BaseModel, device: torch.device, *, reuse_prefix: bool = True) -> LoadedBase:
     """Load safetensors from the folder; remote code stays off and no network is asked.
 
     Raises: RequestError when the folder is no usable model or the memory does not suffice.
     """
     folder = Path(base.folder)
-    dtype, notices = _choose_dtype(folder, device)
-    options: dict[str, Any] = {"dtype": dtype, "local_files_only": True, "trust_remote_code": False}
-    if base.four_bit and device.type == "cuda":
-        options["quantization_config"] = BitsAndBytesConfig(
-            load_in_4bit=True,
-            bnb_4bit_quant_type="nf4",
-            bnb_4bit_use_double_quant=True,
-            bnb_4bit_compute_dtype=dtype,
-        )
-    if device.type == "cuda":
-        options["device_map"] = {"": 0}
     try:
+        dtype, notices = _choose_dtype(folder, device)
         with ThreadPoolExecutor(1) as pool:
             digest = pool.submit(hash_weights, folder)
-            model = AutoModelForCausalLM.from_pretrained(folder, use_safetensors=True, **options)
+            model = AutoModelForCausalLM.from_pretrained(folder, **_options(base, device, dtype))
             if device.type != "cuda":
                 model = model.to(device)
-            return LoadedBase(model.eval().requires_grad_(False), base, digest.result(), notices)
-    except (OSError, ValueError, KeyError) as error:
+            model.eval().requires_grad_(False)
+            decoder = Decoder(model, reuse=reuse_prefix)
+            return LoadedBase(model, base, decoder, digest.result(), notices)
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
         raise RequestError(
-            f"model {base.name}: its files cannot be loaded ({type(error).__name__}: {_first_line(error)}); "
+            f"model {base.name}: its files cannot be loaded ({type(error).__name__}); "
             "fetch the model again or choose another one"
         ) from error
+
+
+def _options(base: BaseModel, device: torch.device, dtype: torch.dtype) -> dict[str, Any]:
+    options: dict[str, Any] = {
+        "dtype": dtype,
+        "local_files_only": True,
+        "trust_remote_code": False,
+        "use_safetensors": True,
+    }
+    if device.type == "cuda":
+        options["device_map"] = {"": 0}
+        if base.four_bit:
+            options["quantization_config"] = BitsAndBytesConfig(
+                load_in_4bit=True,
+                bnb_4bit_quant_type="nf4",
+                bnb_4bit_use_double_quant=True,
+                bnb_4bit_compute_dtype=dtype,
+            )
+    return options
 
 
 def hash_weights(folder: Path) -> str:
@@ -145,7 +159,3 @@ def _product(shape: list[int]) -> int:
     for size in shape:
         result *= size
     return result
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [""])[0][:200]

@@ -13,7 +13,7 @@ from peft import PeftModelForCausalLM
 from peft.utils.save_and_load import set_peft_model_state_dict
 
 from medlora.dataset.render import ChatTokenizer
-from medlora.errors import UserError
+from medlora.errors import InternalError, UserError
 from medlora.inference.adapter_files import AdapterWeights, read_adapter
 from medlora.inference.base_model import LoadedBase, choose_device, find_stops, load_base
 from medlora.inference.decode import Decoder
@@ -53,7 +53,6 @@ class Weights:
         self.device = choose_device()
         self._reuse = reuse_prefix
         self._base: LoadedBase | None = None
-        self._decoder: Decoder | None = None
         self._peft: Any = None
         self._spoiled = False
         self._recent: list[str] = []
@@ -68,8 +67,7 @@ class Weights:
         if self._base is None or self._base.base != base or self._must_reload(key, files):
             self.free()
             stage("loading_model")
-            self._base = load_base(base, self.device)
-            self._decoder = Decoder(self._base.model, reuse=self._reuse)
+            self._base = load_base(base, self.device, reuse_prefix=self._reuse)
         try:
             self._activate(adapter, files, stage)
         except BaseException:
@@ -79,12 +77,17 @@ class Weights:
 
     def free(self) -> None:
         """Give the memory back."""
-        self._base = self._decoder = self._peft = None
+        self._base = self._peft = None
         self._spoiled = False
         self._recent.clear()
         gc.collect()
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
+
+    def _loaded(self) -> LoadedBase:
+        if self._base is None:
+            raise InternalError("chat: no base model is loaded")
+        return self._base
 
     def _must_reload(self, key: str, files: AdapterWeights | None) -> bool:
         """An adapter that replaces weights of the base needs a fresh base before it and after it."""
@@ -97,6 +100,12 @@ class Weights:
             if self._peft is not None:
                 self._peft.base_model.disable_adapter_layers()
             return
+        base = self._loaded()
+        if files.base_hash and files.base_hash != base.digest:
+            raise RequestError(
+                f"adapter {adapter.name}: it was trained on other weights than this copy of {base.base.name} "
+                "holds; choose the base model it was trained on"
+            )
         if files.key not in self._recent:
             stage("loading_adapter")
             self._attach(adapter.name, files)
@@ -112,14 +121,7 @@ class Weights:
 
     def _attach(self, name: str, files: AdapterWeights) -> None:
         """Add the adapter's layers and fill them, every tensor in its place."""
-        base = self._base
-        if base is None:
-            raise RequestError("model: no base model is loaded")
-        if files.base_hash and files.base_hash != base.digest:
-            raise RequestError(
-                f"adapter {name}: it was trained on other weights than this copy of {base.base.name} holds; "
-                "choose the base model it was trained on"
-            )
+        base = self._loaded()
         options = {"low_cpu_mem_usage": True, "autocast_adapter_dtype": False}
         try:
             if self._peft is None:
@@ -144,18 +146,16 @@ class Weights:
         self._peft.eval()
 
     def _describe(self, adapter: AdapterFiles | None, files: AdapterWeights | None) -> Ready:
-        if self._base is None or self._decoder is None:
-            raise RequestError("model: no base model is loaded")
-        base = self._base
+        base = self._loaded()
         tokenizer = _load_tokenizer(Path(base.base.folder), Path(adapter.folder) if adapter else None)
         digest = files.digest if files else base.digest
         return Ready(
-            decoder=self._decoder,
+            decoder=base.decoder,
             tokenizer=tokenizer,
             stops=find_stops(Path(base.base.folder), tokenizer),
             context=base.context,
             label=Label(base.base.name, adapter.name if adapter else None, digest[:_SHORT]),
-            key=f"{base.digest}+{files.digest if files else ''}",
+            key=files.key if files else "",
             vocabulary=int(base.model.get_output_embeddings().weight.shape[0]),
             notices=base.notices,
         )

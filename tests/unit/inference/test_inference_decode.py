@@ -1,0 +1,119 @@
+"""The loop gives the tokens that transformers gives, with and without what it remembers."""
+
+from __future__ import annotations
+
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM
+
+from medlora.inference.decode import CPU_PIECE, Decoder
+from medlora.inference.protocol import Sampling
+from medlora.inference.sampling import Sampler
+from tests.tiny_models import FAMILIES, VOCABULARY, make_tiny_model
+
+pytestmark = pytest.mark.torch
+LONG = [(7 * i + i * i) % 400 + 40 for i in range(5 * CPU_PIECE + 11)]
+
+
+def _load(folder: Path) -> Any:
+    return AutoModelForCausalLM.from_pretrained(folder).eval().requires_grad_(False)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    return _load(make_tiny_model(tmp_path_factory.mktemp("model") / "tiny"))
+
+
+def _greedy(decoder: Decoder, ids: list[int], count: int = 24, weights: str = "w") -> list[int]:
+    sampler = Sampler(Sampling(), ids, VOCABULARY, torch.device("cpu"))
+    tokens = decoder.tokens(weights, ids, sampler, lambda: False)
+    answer = list(islice(tokens, count))
+    tokens.close()
+    return answer
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_greedy_tokens_are_those_of_transformers(tmp_path: Path, family: str) -> None:
+    model = _load(make_tiny_model(tmp_path / family, family))
+    prompt = torch.tensor([LONG])
+    expected = model.generate(
+        prompt, attention_mask=torch.ones_like(prompt), max_new_tokens=24, min_new_tokens=24, do_sample=False
+    )[0, len(LONG) :].tolist()
+    decoder = Decoder(model)
+    assert _greedy(decoder, LONG) == expected
+    assert _greedy(decoder, LONG) == expected, "and again, from memory"
+
+
+def _read(monkeypatch: pytest.MonkeyPatch, decoder: Decoder) -> list[int]:
+    """The number of prompt tokens that each call of the model reads, from now on."""
+    lengths: list[int] = []
+    forward = decoder._forward
+    monkeypatch.setattr(
+        decoder, "_forward", lambda ids, states: (lengths.append(len(ids)), forward(ids, states))[1]
+    )
+    return lengths
+
+
+def test_a_known_beginning_is_not_read_again_and_changes_no_bit(
+    model: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    warm, cold = Decoder(model), Decoder(model, reuse=False)
+    _greedy(warm, LONG)
+    lengths = _read(monkeypatch, warm)
+    for end in ([41, 42, 43], [44] * 70, LONG[-30:]):
+        ids = LONG[: 2 * CPU_PIECE + 5] + end
+        lengths.clear()
+        logits = []
+        for decoder in (warm, cold):
+            states, known = decoder._begin("w", ids)
+            with torch.inference_mode():
+                logits.append(decoder._read(ids, known, states, lambda: False))
+        assert torch.equal(logits[0], logits[1])
+        assert sum(lengths) == len(ids) - 2 * CPU_PIECE
+        _greedy(warm, ids)
+
+
+def test_other_weights_share_nothing(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    decoder = Decoder(model)
+    _greedy(decoder, LONG, weights="one")
+    lengths = _read(monkeypatch, decoder)
+    _greedy(decoder, LONG, count=1, weights="two")
+    assert sum(lengths) >= len(LONG)
+
+
+def test_two_conversations_in_turn_both_keep_their_beginnings(
+    model: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoder = Decoder(model)
+    first, second = LONG, LONG[::-1]
+    for ids in (first, second):
+        _greedy(decoder, ids)
+    lengths = _read(monkeypatch, decoder)
+    for ids in (first, second, first):
+        lengths.clear()
+        _greedy(decoder, ids, count=1)
+        assert lengths[0] == len(ids) % CPU_PIECE
+
+
+def test_idle_time_reads_the_answer_ahead(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    decoder = Decoder(model)
+    answer = _greedy(decoder, LONG, count=80)
+    decoder.read_ahead("w", LONG + answer, lambda: False)
+    lengths = _read(monkeypatch, decoder)
+    follow = [*LONG, *answer, 41, 42, 43]
+    warm = _greedy(decoder, follow)
+    assert lengths[0] == len(follow) % CPU_PIECE
+    assert warm == _greedy(Decoder(model, reuse=False), follow)
+
+
+def test_stop_is_heard_between_the_pieces_of_a_prompt(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    decoder = Decoder(model)
+    lengths = _read(monkeypatch, decoder)
+    sampler = Sampler(Sampling(), LONG, VOCABULARY, torch.device("cpu"))
+    assert list(decoder.tokens("w", LONG, sampler, lambda: len(lengths) == 2)) == []
+    assert lengths == [CPU_PIECE, CPU_PIECE]
+    assert _greedy(decoder, LONG) == _greedy(Decoder(model, reuse=False), LONG)
