@@ -2,41 +2,112 @@
 
 from __future__ import annotations
 
-import re
+import logging
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from medlora.safety.catalogue import load_catalogue
+from medlora.safety.conversation import Conversation
 from medlora.safety.decision import Decision, Finding, TurnLike, read_turns
-from medlora.safety.levels import Level, action_for
+from medlora.safety.keywords import KeywordHit, find_keywords
+from medlora.safety.levels import Action, Level, action_for
 from medlora.safety.policy import Policy
 
-_FRAME = re.compile(
-    r"(?P<emergency>clutching (?:his|her|my|their) chest|chest pain|can'?t breathe|unresponsive)"
-    r"|(?P<crisis>kill myself|suicid\w+|end (?:my|it all|my life)|want to die)",
-    re.IGNORECASE,
-)
+_LOG = logging.getLogger(__name__)
+_CLINICIAN_KEYS = {"defer", "emergency", "crisis"}
 
 
 def assess(turns: Sequence[TurnLike | Mapping[str, Any]], policy: Policy) -> Decision:
-    """The decision for the last user turn, in the light of the turns before it."""
+    """The decision for the last user turn, in the light of the turns before it.
+
+    Why it never raises: a fault in the rules must stop the model, not the check.
+    """
     started = time.perf_counter()
-    findings: list[Finding] = []
-    read = read_turns(turns)
-    for index, (role, text) in enumerate(read):
-        if role != "user" or index < len(read) - 1:
-            continue
-        for found in _FRAME.finditer(text):
-            name = str(found.lastgroup)
-            findings.append(Finding(name, Level.parse(name), found.span(), found.group(), (), "frame", index))
+    try:
+        return _assess(turns, policy, started)
+    except Exception as error:  # noqa: BLE001 - the edge of the safety layer: fail closed
+        _LOG.error("the assessment failed: %s", type(error).__name__)
+        return Decision(
+            level=Level.DEFER,
+            action=Action.DEFER,
+            findings=(),
+            message=policy.messages.render("failed_closed"),
+            message_key="failed_closed",
+            catalogue_version="unknown",
+            latency_ms=(time.perf_counter() - started) * 1000,
+        )
+
+
+def _assess(turns: Sequence[TurnLike | Mapping[str, Any]], policy: Policy, started: float) -> Decision:
+    catalogue = load_catalogue()
+    conversation = Conversation(catalogue, read_turns(turns))
+    live, dropped = conversation.findings()
+    for level, keywords in ((Level.CAUTION, policy.safety_keywords), (Level.DEFER, policy.defer_keywords)):
+        for hit in find_keywords(conversation.reading, keywords, level, conversation.last_start):
+            finding = _keyword_finding(conversation, hit)
+            (dropped if finding.dropped else live).append(finding)
+    findings = _tidy(live)
     level = max((finding.level for finding in findings), default=Level.ANSWER)
-    key = None if level is Level.ANSWER else level.label
+    register = "clinician" if conversation.is_clinician() else "lay"
+    key = _message_key(level, findings, register)
     return Decision(
         level=level,
         action=action_for(level, content_filter=policy.content_filter),
-        findings=tuple(findings),
+        findings=findings,
         message=policy.messages.render(key) if key else None,
         message_key=key,
-        catalogue_version="frame",
+        catalogue_version=catalogue.version,
         latency_ms=(time.perf_counter() - started) * 1000,
+        register=register,
+        dropped=_tidy(dropped),
     )
+
+
+def _keyword_finding(conversation: Conversation, hit: KeywordHit) -> Finding:
+    return conversation.make_finding(
+        concept=f"keyword:{hit.keyword}",
+        level=hit.level,
+        items=(hit.place,),
+        contexts=hit.contexts,
+        source="the keywords of this configuration",
+        sign="A keyword of this configuration",
+    )
+
+
+def _tidy(findings: Sequence[Finding]) -> tuple[Finding, ...]:
+    """Sorted, the strongest first, one per concept and place."""
+    kept: list[Finding] = []
+    order = sorted(findings, key=lambda f: (-f.level, f.turn, f.span[0], -f.span[1], f.concept))
+    for finding in order:
+        if not any(_covers(other, finding) for other in kept):
+            kept.append(finding)
+    return tuple(kept)
+
+
+def _covers(other: Finding, finding: Finding) -> bool:
+    """Whether the same concept was already found at an overlapping place of that turn."""
+    return (
+        other.concept == finding.concept
+        and other.turn == finding.turn
+        and other.span[0] < finding.span[1]
+        and finding.span[0] < other.span[1]
+    )
+
+
+def _message_key(level: Level, findings: Sequence[Finding], register: str) -> str | None:
+    """Which fixed text goes with the decision."""
+    if level is Level.ANSWER:
+        return None
+    key = level.label
+    if register == "clinician" and key in _CLINICIAN_KEYS:
+        return f"clinician_{key}"
+    concepts = load_catalogue().concepts
+    wishes = {
+        concepts[finding.concept].message if finding.concept in concepts else None
+        for finding in findings
+        if finding.level == level
+    }
+    if level >= Level.EMERGENCY and len(wishes) == 1:
+        return wishes.pop() or key
+    return key

@@ -1,0 +1,61 @@
+"""Readings that are signs by their value: "sats 82", "BP 70/40", "temp of 41"."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+
+from medlora.safety.catalogue import Catalogue
+from medlora.safety.catalogue.trie import Hit
+from medlora.safety.tokens import Tokens
+
+_PAIR_LINKS = frozenset(("/", "over", "on", "by"))
+
+
+def find_measures(catalogue: Catalogue, tokens: Tokens, hits: dict[int, list[Hit]]) -> None:
+    """Add a hit under a measure's own number wherever its reading lies between its borders."""
+    words = tokens.words
+    numbers = [(place, float(word)) for place, word in enumerate(words) if _is_number(word)]
+    if not numbers:
+        return
+    for entry, own, beside, units in catalogue.measures:
+        if entry.beside and beside not in hits:
+            continue
+        for place, value in numbers:
+            end = place + 1
+            if entry.pair:
+                paired = place + 2 < len(words) and words[place + 1] in _PAIR_LINKS
+                if not (paired and _is_number(words[place + 2])):
+                    continue
+                end = place + 3
+            if not entry.low <= value <= entry.high:
+                continue
+            if units and not (end < len(words) and words[end] in units):
+                continue
+            if entry.beside:
+                near = _nearest(hits[beside], place, end, entry.reach, tokens)
+                if near is None:
+                    continue
+                found = (min(place, near[0]), max(end, near[1]))
+            else:
+                found = (place, end)
+            hits.setdefault(own, []).append(found)
+    for _, own, _, _ in catalogue.measures:
+        if own in hits:
+            hits[own].sort()
+
+
+def _is_number(word: str) -> bool:
+    return word[0].isdigit() and word.replace(".", "", 1).isdigit() and len(word) < 9
+
+
+def _nearest(hits: list[Hit], place: int, end: int, reach: int, tokens: Tokens) -> Hit | None:
+    """A hit at most `reach` tokens before the number, or directly after it, in the same sentence."""
+    for index in range(bisect_left(hits, (place - reach - 5, 0)), len(hits)):
+        start, stop = hits[index]
+        if start > end + 1:
+            break
+        before = 0 <= place - stop <= reach
+        after = 0 <= start - end <= 1
+        if (before or after) and tokens.sentences[start] == tokens.sentences[place]:
+            return start, stop
+    return None
