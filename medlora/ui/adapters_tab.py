@@ -96,7 +96,9 @@ def ask_to_delete(name: str) -> list[Update]:
 
 def build_adapters_tab() -> AdaptersTab:
     """Render the tab's widgets."""
-    words(present.lead("Adapters", "What your runs have learned: small files that sit on top of a base model."))
+    words(
+        present.lead("Adapters", "What your runs have learned: small files that sit on top of a base model.")
+    )
     cards = words(NO_ADAPTER, elem_id="adapter-cards")
     with card(visible=False) as box:
         words(present.heading("Use one"))

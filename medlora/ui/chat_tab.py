@@ -186,7 +186,11 @@ def _slider(key: str, low: float, high: float, step: float) -> gr.Slider:
 
 def build_chat_tab() -> ChatTab:
     """Render the tab's widgets."""
-    words(present.lead("Chat", "Ask what your readers will ask. Nothing unjudged is shown, and nothing is sent anywhere."))
+    words(
+        present.lead(
+            "Chat", "Ask what your readers will ask. Nothing unjudged is shown, and nothing is sent anywhere."
+        )
+    )
     with row():
         with card(scale=3, elem_id="chat-card"):
             speaker = gr.Dropdown([], label="Who answers", elem_id="chat-speaker", filterable=False)
@@ -206,7 +210,11 @@ def build_chat_tab() -> ChatTab:
                 stop = gr.Button("Stop", visible=False, elem_id="chat-stop")
                 clear = gr.Button("New conversation", elem_classes="ml-quiet", elem_id="chat-clear")
         with card(scale=2):
-            words(present.heading("How it answers", "They count for this page alone; the adapter keeps its own."))
+            words(
+                present.heading(
+                    "How it answers", "They count for this page alone; the adapter keeps its own."
+                )
+            )
             system_prompt = gr.Textbox(
                 label="System prompt", lines=5, max_lines=12, max_length=8000, elem_id="chat-system"
             )
@@ -237,7 +245,9 @@ def wire_chat_tab(tab: ChatTab, workspace: Workspace, service: ChatService) -> N
     def send(message: str, conversation: Conversation | None, speaker: str, *values: Any) -> Iterator[Any]:
         yield from _send(message, conversation, speaker, values, sure=False)
 
-    def send_anyway(message: str, conversation: Conversation | None, speaker: str, *values: Any) -> Iterator[Any]:
+    def send_anyway(
+        message: str, conversation: Conversation | None, speaker: str, *values: Any
+    ) -> Iterator[Any]:
         yield from _send(message, conversation, speaker, values, sure=True)
 
     def _send(
@@ -252,7 +262,13 @@ def wire_chat_tab(tab: ChatTab, workspace: Workspace, service: ChatService) -> N
         before = conversation or new_conversation()
         settings = apply_fields(settings_of(service, speaker), *values)
         asked = before.add("user", message)
-        idle = [gr.skip(), gr.update(visible=True), gr.update(visible=False), gr.update(visible=False), gr.skip()]
+        idle = [
+            gr.skip(),
+            gr.update(visible=True),
+            gr.update(visible=False),
+            gr.update(visible=False),
+            gr.skip(),
+        ]
         yield busy(asked, show_writing(asked.lines, None))
         try:
             for ended, log in answer(service, asked, settings):

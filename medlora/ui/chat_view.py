@@ -94,7 +94,10 @@ def _facts(update: ChatUpdate) -> Iterable[str]:
 def show_bubbles(lines: Sequence[Line]) -> list[dict[str, Any]]:
     """The messages of the chat log: every word of people and models is inert."""
     return [
-        {"role": line.role, "content": f"{markdown(line.content)}\n\n{line.foot}" if line.foot else markdown(line.content)}
+        {
+            "role": line.role,
+            "content": f"{markdown(line.content)}\n\n{line.foot}" if line.foot else markdown(line.content),
+        }
         for line in lines
     ]
 

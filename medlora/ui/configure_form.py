@@ -18,7 +18,10 @@ Update = Any
 
 def build_fields(workspace: Workspace) -> dict[str, Any]:
     """Render a widget per setting, in accordions by group; key → widget."""
-    shapes = {field.key: field for field in configure.form_values(workspace, configure.read_template(workspace, "starter"))}
+    shapes = {
+        field.key: field
+        for field in configure.form_values(workspace, configure.read_template(workspace, "starter"))
+    }
     widgets: dict[str, Any] = {}
     for group, keys in FORM_GROUPS.items():
         with gr.Accordion(group, open=group in _OPEN_GROUPS, elem_classes="ml-group"):

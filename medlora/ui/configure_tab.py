@@ -60,7 +60,11 @@ def template_choices(workspace: Workspace) -> list[tuple[str, str]]:
 def show_audience(workspace: Workspace, name: str) -> str:
     """Whom a template is for."""
     found = [item.audience for item in configure.list_templates(workspace) if item.name == name]
-    return f'<p class="ml-small">{present.text(found[0][:1].upper() + found[0][1:])}</p>' if found and found[0] else ""
+    return (
+        f'<p class="ml-small">{present.text(found[0][:1].upper() + found[0][1:])}</p>'
+        if found and found[0]
+        else ""
+    )
 
 
 def draw(workspace: Workspace, text: str) -> list[Update]:
@@ -111,45 +115,49 @@ def export_text(text: str) -> Path:
 def build_configure_tab(workspace: Workspace) -> ConfigureTab:
     """Render the tab's widgets."""
     words(
-        present.lead("Configure", "Begin with a template that suits your machine. Most people change nothing else.")
+        present.lead(
+            "Configure", "Begin with a template that suits your machine. Most people change nothing else."
+        )
     )
     with row():
-        with card(scale=3):
-            template = gr.Dropdown(
-                template_choices(workspace), value=None, label="Template", elem_id="config-template", filterable=False
-            )
-            audience = words(elem_id="config-audience")
-            replace = confirmation("Replace my changes", "Keep them", "config-replace")
-            problems = words(elem_id="config-problems")
-            text = gr.Code(
-                language="yaml", label="Configuration", interactive=True, lines=18, max_lines=32,
-                elem_id="config-text", elem_classes="ml-editor", buttons=[],
-            )  # fmt: skip
-            words('<p class="ml-small">Lay a remedy over it:</p>')
-            with actions():
-                found = [item for item in configure.list_templates(workspace) if item.kind == "remedy"]
-                remedies = {item.name: gr.Button(item.title, size="sm") for item in found}
-            with actions():
-                next_tab = gr.Button("Continue to Train", variant="primary", elem_id="config-next")
-                export = download("Download", "config-export")
-            with gr.Accordion("Save as a template", open=False), gr.Row(elem_classes="ml-actions"):
-                save_name = gr.Textbox(
-                    label="Name", placeholder="clinic-letters", max_length=64, elem_classes="ml-grow",
-                    elem_id="config-save-name",
+        with gr.Column(scale=3, min_width=300, elem_classes="ml-narrow"):
+            with card():
+                template = gr.Dropdown(
+                    template_choices(workspace), value=None, label="Template", elem_id="config-template",
+                    filterable=False,
                 )  # fmt: skip
-                save = gr.Button("Save", elem_id="config-save")
-            saved = words(elem_id="config-saved")
+                audience = words(elem_id="config-audience")
+                replace = confirmation("Replace my changes", "Keep them", "config-replace")
+                problems = words(elem_id="config-problems")
+                text = gr.Code(
+                    language="yaml", label="Configuration", interactive=True, lines=18, max_lines=32,
+                    elem_id="config-text", elem_classes="ml-editor", buttons=[], wrap_lines=True,
+                )  # fmt: skip
+                words('<p class="ml-small">In trouble? Lay a remedy over it:</p>')
+                with actions():
+                    found = [item for item in configure.list_templates(workspace) if item.kind == "remedy"]
+                    remedies = {item.name: gr.Button(item.title, size="sm") for item in found}
+                with actions():
+                    next_tab = gr.Button("Continue to Train", variant="primary", elem_id="config-next")
+                    export = download("Download", "config-export")
+                with gr.Accordion("Save as a template", open=False, elem_classes="ml-group"):
+                    with gr.Row(elem_classes="ml-actions"):
+                        save_name = gr.Textbox(
+                            label="Name", placeholder="clinic-letters", max_length=64, elem_classes="ml-grow",
+                            elem_id="config-save-name",
+                        )  # fmt: skip
+                        save = gr.Button("Save", elem_id="config-save")
+                    saved = words(elem_id="config-saved")
+            with card():
+                words(present.heading("Memory"))
+                forecast = words(elem_id="config-memory")
         with card(scale=2):
-            words(present.heading("Settings", "The same settings as in the text; each change is written into it."))
+            words(present.heading("Settings", "The same as in the text; each change is written into it."))
             overridden = words()
             fields = build_fields(workspace)
-    with row():
-        with card(scale=2):
-            words(present.heading("Memory"))
-            forecast = words(elem_id="config-memory")
-        with card(scale=3):
-            words(present.heading("Every value and where it comes from"))
-            origins = words(elem_id="config-origins")
+    with card():
+        words(present.heading("Every value and where it comes from"))
+        origins = words(elem_id="config-origins")
     return ConfigureTab(
         template=template, audience=audience, replace=replace, remedies=remedies, text=text, problems=problems,
         forecast=forecast, origins=origins, overridden=overridden, fields=fields, save_name=save_name, save=save,

@@ -57,7 +57,8 @@ def show_origins(rows: Sequence[OriginRow]) -> str:
     """Every value that counts, and where it comes from."""
     if not rows:
         return present.empty("Not known yet", "Mend the problems first; then every value is listed here.")
-    return present.table(("Setting", "Value", "From"), [(item.key, _short(item.value), item.origin) for item in rows])
+    listed = [(item.key, _short(item.value), item.origin) for item in rows]
+    return present.table(("Setting", "Value", "From"), listed, kind="ml-origins")
 
 
 def _short(value: str) -> str:

@@ -111,12 +111,17 @@ def draw_report(workspace: Workspace, shown: Shown, report: CheckReport, settled
     return [
         shown,
         gr.update(visible=True),
-        present.heading(shown.title, "Checked, not stored yet." if upload else f"SHA-256 {report.sha256[:16]}…"),
+        present.heading(
+            shown.title, "Checked, not stored yet." if upload else f"SHA-256 {report.sha256[:16]}…"
+        ),
         dataset_view.show_figures(report),
         gr.update(visible=upload and bad > 0 and report.usable > 0, label=_skip_label(bad), value=False),
         gr.update(visible=report.phi_rows > 0 and not settled, value=None),
         gr.update(visible=upload and report.usable > 0, value=Path(shown.title).stem if upload else ""),
-        gr.update(visible=(upload or not settled) and report.usable > 0, value="Add dataset" if upload else "Confirm"),
+        gr.update(
+            visible=(upload or not settled) and report.usable > 0,
+            value="Add dataset" if upload else "Confirm",
+        ),
         gr.update(visible=not upload and settled),
         gr.update(visible=bool(report.problems)),
         gr.update(visible=True, value="Forget this file" if upload else "Remove"),
@@ -134,7 +139,9 @@ def _skip_label(bad: int) -> str:
 def show_record(workspace: Workspace, shown: Shown | None, number: float | None) -> str:
     """One usable record as the model sees it."""
     if shown is None or not shown.usable:
-        return present.empty("No usable record", "Mend the problems above; then the model's view is shown here.")
+        return present.empty(
+            "No usable record", "Mend the problems above; then the model's view is shown here."
+        )
     at = min(max(int(number or 1), 1), shown.usable)
     seen = data.preview(workspace, shown.source, at, draft_config(workspace))
     facts = [f"line {seen.line}"]
@@ -159,7 +166,9 @@ def check_stored(workspace: Workspace, name: str, progress: Progress) -> list[Up
     return draw_report(workspace, Shown(name, item.title, report.usable), report, settled=item.phi_settled)
 
 
-def store_upload(workspace: Workspace, shown: Shown | None, skip_bad: bool, phi: str | None, name: str) -> DatasetCard:
+def store_upload(
+    workspace: Workspace, shown: Shown | None, skip_bad: bool, phi: str | None, name: str
+) -> DatasetCard:
     """Add the uploaded file, or settle what a stored dataset still waits for.
 
     Raises: UserError when the user has not agreed to what needs agreement.
@@ -178,7 +187,10 @@ def store_upload(workspace: Workspace, shown: Shown | None, skip_bad: bool, phi:
             "say that you may use it, or have it redacted"
         )
     options = data.AddOptions(
-        name=name.strip() or None, skip_bad_rows=skip_bad, phi=choice, keep_original=False  # type: ignore[arg-type]
+        name=name.strip() or None,
+        skip_bad_rows=skip_bad,
+        phi=choice,
+        keep_original=False,  # type: ignore[arg-type]
     )
     made = data.add_dataset(workspace, shown.source, options, draft_config(workspace))
     drop_upload(shown.source)
@@ -208,12 +220,16 @@ def make_rejects(workspace: Workspace, shown: Shown | None) -> Path:
 
 def build_data_tab() -> DataTab:
     """Render the tab's widgets."""
-    words(present.lead("Data", "A dataset holds examples: each a question with the answer you would want given."))
+    words(
+        present.lead(
+            "Data", "A dataset holds examples: each a question with the answer you would want given."
+        )
+    )
     with row():
         with card(scale=3):
             words(present.heading("Add a dataset", SHAPES))
             upload = gr.File(
-                label="Drop a .jsonl file", file_types=[".jsonl"], height=150, elem_id="data-upload",
+                label="Drop a .jsonl file", file_types=[".jsonl"], height=160, elem_id="data-upload",
                 elem_classes="ml-drop",
             )  # fmt: skip
             with actions():
@@ -234,7 +250,9 @@ def build_data_tab() -> DataTab:
             name = gr.Textbox(label="Name", max_length=48, visible=False, elem_id="data-name")
             with actions():
                 add = gr.Button("Add dataset", variant="primary", visible=False, elem_id="data-add")
-                next_tab = gr.Button("Continue to Configure", variant="primary", visible=False, elem_id="data-next")
+                next_tab = gr.Button(
+                    "Continue to Configure", variant="primary", visible=False, elem_id="data-next"
+                )
                 rejects = download("Download what is not used", "data-rejects", visible=False)
                 remove = gr.Button("Remove", elem_classes="ml-danger", elem_id="data-remove")
             sure = confirmation("Remove for good", "Keep it", "data-sure")
@@ -280,14 +298,19 @@ def wire_data_tab(tab: DataTab, workspace: Workspace) -> None:
 
     def ask(shown: Shown | None) -> list[Update]:
         title = present.text(shown.title if shown else "")
-        return [gr.update(visible=True), f"<p>Remove <strong>{title}</strong> from this machine? Adapters stay.</p>"]
+        return [
+            gr.update(visible=True),
+            f"<p>Remove <strong>{title}</strong> from this machine? Adapters stay.</p>",
+        ]
 
     def remove(shown: Shown | None) -> list[Update]:
         remove_shown(workspace, shown)
         hidden = gr.update(visible=False)
         return [*draw_stored(workspace, None), None, hidden, hidden]
 
-    tab.upload.upload(guarded(take), tab.upload, [tab.upload, *tab.drawn], show_progress_on=tab.upload, **SILENT)
+    tab.upload.upload(
+        guarded(take), tab.upload, [tab.upload, *tab.drawn], show_progress_on=tab.upload, **SILENT
+    )
     tab.sample.click(guarded(use_sample), None, [*listed, *tab.drawn], show_progress_on=tab.stored, **SILENT)
     tab.stored.input(guarded(choose), tab.stored, tab.drawn, show_progress_on=tab.stored, **SILENT)
     tab.add.click(

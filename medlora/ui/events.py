@@ -25,6 +25,8 @@ SILENT: dict[str, Any] = {"api_visibility": "private"}
 POLL: dict[str, Any] = {**SILENT, "concurrency_limit": None, "show_progress": "hidden"}
 """For events that only read: they never wait for each other and never flash."""
 
+_told: set[str] = set()  # bugs that a poll has logged: once is enough
+
 
 def describe_bug(error: BaseException) -> str:
     """Where it broke: files, lines and the error's type, without its message or any value."""
@@ -38,7 +40,11 @@ def _tell(error: Exception, *, quiet: bool) -> None:
         if not quiet:
             gr.Warning(markdown(error).replace("\n", "<br>"), duration=20, title="Please check")
         return
-    log.error(describe_bug(error))
+    described = describe_bug(error)
+    if quiet and described in _told:
+        return
+    _told.add(described)
+    log.error(described)
     if not quiet:
         raise gr.Error(BROKEN, title="Error", print_exception=False)
 

@@ -77,7 +77,9 @@ class OpenPage:
             )
         except OSError as error:
             taken = f"port {options.port}" if options.port else "every port from 7860 to 7959"
-            raise UserError(f"--port: {taken} is taken; end the other program or name another port") from error
+            raise UserError(
+                f"--port: {taken} is taken; end the other program or name another port"
+            ) from error
         return str(address)
 
     def close(self) -> None:
@@ -196,7 +198,9 @@ def _wire_openings(tabs: Tabs, pages: Pages, workspace: Workspace) -> None:
     train, talk, library = tabs.train, tabs.chat, tabs.adapters
     chosen = tabs.data.shown
     pages.train.select(
-        guarded(lambda shown, dataset, name: train_tab.open_tab(workspace, _stored_name(shown) or dataset, name)),
+        guarded(
+            lambda shown, dataset, name: train_tab.open_tab(workspace, _stored_name(shown) or dataset, name)
+        ),
         [chosen, train.dataset, train.name],
         [train.dataset, train.config, train.checks],
         **POLL,

@@ -98,7 +98,8 @@ def notice(kind: Literal["info", "amber", "red"], title: str, body: str = "") ->
     role = "alert" if kind == "red" else "status"
     inner = f"<p>{text(body)}</p>" if body else ""
     return (
-        f'<div class="ml-notice ml-{kind}" role="{role}"><span class="ml-sign" aria-hidden="true">{sign}</span>'
+        f'<div class="ml-notice ml-{kind}" role="{role}">'
+        f'<span class="ml-sign" aria-hidden="true">{sign}</span>'
         f"<div><strong>{text(title)}</strong>{inner}</div></div>"
     )
 
@@ -115,13 +116,13 @@ def checklist(items: Iterable[tuple[str, Mark, str]]) -> str:
     return f'<ul class="ml-checks">{"".join(rows)}</ul>'
 
 
-def table(headers: Sequence[str], rows: Iterable[Sequence[object]], caption: str = "") -> str:
-    """A plain table; every cell is escaped."""
+def table(headers: Sequence[str], rows: Iterable[Sequence[object]], caption: str = "", kind: str = "") -> str:
+    """A plain table; every cell is escaped. `kind` is a style class."""
     head = "".join(f'<th scope="col">{text(header)}</th>' for header in headers)
     body = "".join("<tr>" + "".join(f"<td>{text(cell)}</td>" for cell in row) + "</tr>" for row in rows)
     title = f"<caption>{text(caption)}</caption>" if caption else ""
     return (
-        f'<div class="ml-scroll"><table class="ml-table">{title}'
+        f'<div class="ml-scroll"><table class="ml-table {kind}">{title}'
         f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
     )
 

@@ -23,7 +23,9 @@ SHOWN_ENTRIES = 50
 NOTHING_TRIED = present.empty(
     "Try a message", "See how it would be judged, which words led to it, and what the reader would see."
 )
-NO_ENTRY = present.empty("No entry yet", "Every chat turn leaves one here: its level and action, never its words.")
+NO_ENTRY = present.empty(
+    "No entry yet", "Every chat turn leaves one here: its level and action, never its words."
+)
 Update = Any
 
 
@@ -55,7 +57,9 @@ def verify(workspace: Workspace) -> str:
     """Whether the audit is whole."""
     report = safety.verify_audit(workspace)
     if report.ok:
-        return present.notice("info", "The audit is whole", f"{present.count(report.entries, 'entry', 'entries')} verified.")
+        return present.notice(
+            "info", "The audit is whole", f"{present.count(report.entries, 'entry', 'entries')} verified."
+        )
     return present.notice("red", "The audit was changed", "\n".join(report.problems))
 
 
@@ -106,7 +110,11 @@ def build_safety_tab() -> SafetyTab:
         with card(scale=3):
             verdict = words(NOTHING_TRIED, elem_id="safety-verdict")
     with card():
-        words(present.heading("Audit", "Each entry seals the one before: a change, a gap or a cut end is found."))
+        words(
+            present.heading(
+                "Audit", "Each entry seals the one before: a change, a gap or a cut end is found."
+            )
+        )
         with actions():
             check = gr.Button("Verify the audit", elem_id="safety-verify")
         verified = words(elem_id="safety-verified")
@@ -119,7 +127,11 @@ def build_safety_tab() -> SafetyTab:
             )
         )
         labelled = gr.File(
-            label="Labelled messages", file_types=[".jsonl"], height=120, elem_classes="ml-drop", elem_id="safety-file"
+            label="Labelled messages",
+            file_types=[".jsonl"],
+            height=120,
+            elem_classes="ml-drop",
+            elem_id="safety-file",
         )
         scored = words(elem_id="safety-scored")
     return SafetyTab(message, press, verdict, check, verified, entries, labelled, scored)

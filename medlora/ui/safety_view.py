@@ -54,9 +54,7 @@ def show_decision(message: str, decision: Decision) -> str:
     """The message with what was found, the level, the reasons, and the text that would be shown."""
     label = decision.level.label
     findings: Sequence[Finding] = decision.findings
-    head = (
-        f'<div class="ml-verdict">{show_level(label)}<strong>{text(LEVEL_WORDS[label])}</strong></div>'
-    )
+    head = f'<div class="ml-verdict">{show_level(label)}<strong>{text(LEVEL_WORDS[label])}</strong></div>'
     marked = mark_spans(message, (finding.span for finding in findings))
     body = f'<p class="ml-text">{marked}</p>'
     reasons = [_finding_row(finding) for finding in findings]

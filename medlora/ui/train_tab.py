@@ -169,7 +169,9 @@ def build_train_tab() -> TrainTab:
             dataset = gr.Dropdown([], label="Dataset", elem_id="train-dataset", filterable=False)
             config = words(elem_id="train-config")
             name = gr.Textbox(
-                label="Name of the adapter", placeholder="chosen from the dataset and the model", max_length=64
+                label="Name of the adapter",
+                placeholder="chosen from the dataset and the model",
+                max_length=64,
             )
             checks = words(elem_id="train-checks")
             with actions():
