@@ -20,8 +20,8 @@ def explain(error: BaseException) -> Explanation:
     if isinstance(error, NonFiniteLossError):
         return (
             f"Training stopped: {error}",
-            "Lower training.learning_rate (a tenth is a good try), raise warmup_steps or set max_grad_norm "
-            "to 0.5. The last good checkpoint was kept.",
+            "Start a new run with a lower training.learning_rate (a tenth is a good try), more warmup_steps "
+            "or max_grad_norm 0.5; the template more_stable does all of it.",
         )
     if is_disk_full(error):
         return (

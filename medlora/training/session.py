@@ -204,6 +204,9 @@ def _choose(
     session.phase("preparing", "finding out what this machine computes fastest")
     config = session.config
     setup = choose_setup(config, facts.hidden_size, facts.intermediate_size)
+    if setup.attention == "sdpa" and settings.get("attn_logit_softcapping"):
+        capped = "model.attn_implementation: this model caps its attention, which sdpa cannot; eager is used"
+        setup = replace(setup, attention="eager", notices=(*setup.notices, capped))
     flat = setup.attention != "eager" and flat_is_proven(settings, examples.longest)
     batch, portions = config.training.per_device_train_batch_size, config.training.gradient_accumulation_steps
     if flat and setup.device == "cpu":
