@@ -66,7 +66,7 @@ def recognise(obj: Mapping[str, Any], line: int = 0) -> tuple[str, Record]:
     """
     fields = {key.strip().casefold(): key for key in obj}
     for name in _LISTS:
-        if isinstance(obj.get(fields.get(name, "")), list):
+        if name in fields and isinstance(obj[fields[name]], list):
             shape = "messages" if name == "messages" else "conversations"
             turns = _read_turns(obj[fields[name]], fields[name], _system_field(obj, fields))
             return shape, Record(turns, line)
@@ -86,10 +86,10 @@ def _read_pair(
     question, answer = names
     key_q, key_a = fields[question], fields[answer]
     if isinstance(obj[key_q], list) and isinstance(obj[key_a], list):
-        turns = _read_turns([*obj[key_q], *obj[key_a]], f"{key_q} + {key_a}", None)
+        turns = _read_turns([*obj[key_q], *obj[key_a]], f"{key_q}+{key_a}", None)
         return f"{question}/{answer}", Record(turns, line)
     asked = _read_text(obj[key_q], key_q, "question")
-    if question == "instruction" and fields.get("input") and obj[fields["input"]] not in (None, ""):
+    if question == "instruction" and "input" in fields and obj[fields["input"]] not in (None, ""):
         context = _read_text(obj[fields["input"]], fields["input"], "question", may_be_empty=True)
         asked = f"{asked}\n\n{context}" if context else asked
     said = _read_text(obj[key_a], key_a, "answer")
@@ -100,7 +100,7 @@ def _read_pair(
 
 
 def _system_field(obj: Mapping[str, Any], fields: Mapping[str, str]) -> str | None:
-    value = obj.get(fields.get("system", ""))
+    value = obj[fields["system"]] if "system" in fields else None
     return (
         _read_text(value, fields["system"], "system", may_be_empty=True) if isinstance(value, str) else None
     )
@@ -234,8 +234,11 @@ def _names(obj: Mapping[str, Any]) -> str:
 
 
 def place_name(key: str) -> str:
-    """A field's name, if it can be one; a key may also be a stray text, which stays out of messages."""
-    return key if re.fullmatch(r"[\w.+\[\] -]{1,40}", key) else "(unprintable name)"
+    """A field's name for a message, if it is one word; a key may also be a stray text, which stays out."""
+    if re.fullmatch(r"[\w.+\[\]-]{1,40}", key):
+        return key
+    words = len(key.split())
+    return f"(a name of {words} words)" if words > 1 else "(an odd name)"
 
 
 def kind_of(value: Any) -> str:
