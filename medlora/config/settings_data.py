@@ -33,7 +33,7 @@ class DataSettings(Section):
         ge=16,
         le=1_048_576,
         unit="tokens",
-        source="the manual",
+        source="the configuration manual",
     )
     truncation: bool = setting(
         True,
@@ -55,7 +55,7 @@ class DataSettings(Section):
         ge=0,
         lt=1,
         unit="share of the records",
-        source="the manual: 10 % for validation",
+        source="the configuration manual: 10 % for validation",
     )
     min_length: int = setting(
         0,
@@ -85,7 +85,7 @@ class SafetySettings(Section):
         "What the model is told before every conversation, in training and in chat. A record with its own "
         "system turn keeps it.",
         max_length=8000,
-        source="the manual",
+        source="the configuration manual",
     )
     content_filter: bool = setting(
         True,
@@ -98,7 +98,7 @@ class SafetySettings(Section):
         "Messages with these words are answered with a note of caution and audited.",
         max_length=500,
         bounds="a list of words or phrases",
-        source="the manual",
+        source="the configuration manual",
     )
     defer_keywords: list[str] = setting(
         ["chest pain", "difficulty breathing", "severe", "emergency"],
@@ -106,7 +106,7 @@ class SafetySettings(Section):
         "Messages with these words, used of a person who is unwell, are referred to a professional.",
         max_length=500,
         bounds="a list of words or phrases",
-        source="the manual",
+        source="the configuration manual",
     )
     country: str = setting(
         "none",

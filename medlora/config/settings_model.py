@@ -29,7 +29,7 @@ class QuantizationSettings(Section):
         "float16",
         "Computation precision",
         "The precision in which 4-bit weights are multiplied. A machine without it uses the nearest.",
-        source="the manual's example",
+        source="the configuration manual",
     )
     bnb_4bit_quant_type: Literal["nf4", "fp4"] = setting(
         "nf4",
@@ -96,7 +96,7 @@ class LoraSettings(Section):
         ge=1,
         le=1024,
         guidance=RANK_GUIDANCE,
-        source="the manual: balanced, recommended for most uses",
+        source="the configuration manual: balanced, recommended for most uses",
     )
     lora_alpha: int = setting(
         64,
@@ -104,7 +104,7 @@ class LoraSettings(Section):
         "How strongly the adapter acts: its output is multiplied by alpha / r. Typically twice the rank.",
         ge=1,
         le=8192,
-        source="the manual: typically twice the rank",
+        source="the configuration manual: typically twice the rank",
     )
     lora_dropout: float = setting(
         0.1,
@@ -113,7 +113,7 @@ class LoraSettings(Section):
         "0.05 is gentler, 0 is fastest.",
         ge=0,
         lt=1,
-        source="the manual; QLoRA uses 0.1 for models below 13 B",
+        source="the configuration manual; QLoRA uses 0.1 for models below 13 B",
     )
     target_modules: list[str] | Literal["all-linear"] = setting(
         "all-linear",

@@ -69,7 +69,7 @@ class TrainingSettings(Section):
         gt=0,
         le=1000,
         unit="passes over the data",
-        source="the manual",
+        source="the configuration manual",
     )
     max_steps: int = setting(
         -1,
@@ -89,7 +89,7 @@ class TrainingSettings(Section):
         le=1024,
         unit="records",
         guidance=BATCH_GUIDANCE,
-        source="the manual: 2 for Phi-4-mini on a 6 GB GPU",
+        source="the configuration manual: 2 for Phi-4-mini on a 6 GB GPU",
     )
     per_device_eval_batch_size: int = setting(
         2, "Evaluation batch size", "How many records are evaluated at once.", ge=1, le=1024, unit="records"
@@ -101,7 +101,7 @@ class TrainingSettings(Section):
         ge=1,
         le=1024,
         unit="batches",
-        source="the manual",
+        source="the configuration manual",
     )
     learning_rate: float = setting(
         1e-4,
@@ -113,7 +113,7 @@ class TrainingSettings(Section):
         bounds="a number above 0",
         guidance=RATE_GUIDANCE,
         example="1e-4",
-        source="the manual",
+        source="the configuration manual",
     )
     warmup_steps: int = setting(
         0,
@@ -137,16 +137,16 @@ class TrainingSettings(Section):
         "Schedule",
         "How the learning rate changes over the run.",
         guidance=SCHEDULE_GUIDANCE,
-        source="the manual: cosine with warmup is recommended",
+        source="the configuration manual: cosine with warmup is recommended",
     )
     optim: Optimizer = setting(
         "adamw_torch",
         "Optimizer",
         "The rule by which weights move. The 8-bit and paged ones save memory on NVIDIA GPUs.",
-        source="the manual",
+        source="the configuration manual",
     )
     weight_decay: float = setting(
-        0.01, "Weight decay", "A pull of all adapter weights towards zero.", ge=0, le=1, source="the manual"
+        0.01, "Weight decay", "A pull of all adapter weights towards zero.", ge=0, le=1, source="the configuration manual"
     )
     max_grad_norm: float = setting(
         1.0,
@@ -155,7 +155,7 @@ class TrainingSettings(Section):
         "off, 0.5 is careful.",
         ge=0,
         le=1000,
-        source="the manual",
+        source="the configuration manual",
     )
     logging_steps: int = setting(
         10,
