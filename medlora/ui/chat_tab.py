@@ -2,42 +2,20 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
-from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
-from uuid import uuid4
 
 import gradio as gr
 
 from medlora.config.schema import find_setting
-from medlora.dataset.phi import find_phi
-from medlora.errors import MedloraError
-from medlora.services import adapters
-from medlora.services.chat import ChatService, ChatSettings, ChatUpdate
+from medlora.errors import InternalError
+from medlora.services.chat import ChatService
 from medlora.ui import present
-from medlora.ui.blocks import Confirmation, actions, card, confirmation, pick, row, words
-from medlora.ui.chat_view import (
-    EXAMPLES,
-    PLACEHOLDER,
-    Conversation,
-    show_bubbles,
-    show_foot,
-    show_writing,
-)
+from medlora.ui.blocks import Confirmation, actions, card, confirmation, row, words
+from medlora.ui.chat_turns import Desk
+from medlora.ui.chat_view import EXAMPLES, PLACEHOLDER
 from medlora.ui.events import POLL, SILENT, guarded
 from medlora.workspace import Workspace
-
-UPDATE_INTERVAL_S = 0.1
-BASE, ADAPTER = "base:", "adapter:"
-FILTER_OFF = present.notice(
-    "red",
-    "The content filter is off",
-    "Messages that would be referred to a professional reach the model. Emergencies and crises still stop it; "
-    "every turn is in the audit.",
-)
-Update = Any
 
 
 @dataclass(frozen=True)
@@ -79,100 +57,15 @@ class ChatTab:
     sampling: SamplingFields
     conversation: gr.State
 
+    @property
+    def fields(self) -> list[Any]:
+        return [self.system_prompt, *self.sampling.all]
 
-# Handlers
-
-
-def new_conversation() -> Conversation:
-    """An empty conversation with an id of its own."""
-    return Conversation(uuid4().hex)
-
-
-def speaker_choices(workspace: Workspace) -> list[tuple[str, str]]:
-    """Who may answer: every usable adapter, then each base model alone."""
-    cards = [card for card in adapters.list_adapters(workspace) if not card.problem]
-    bases = list(dict.fromkeys([*(card.base_model for card in cards), "starter"]))
-    chosen = [(card.name, ADAPTER + card.name) for card in cards]
-    return chosen + [(f"{name} (base model alone)", BASE + name) for name in bases if name]
-
-
-def open_tab(workspace: Workspace, speaker: str | None) -> Update:
-    """Who may answer now; the choice stays if it still can."""
-    return pick(speaker_choices(workspace), speaker)
-
-
-def choose_adapter(workspace: Workspace, name: str | None) -> Update:
-    """The same, with this adapter chosen."""
-    return open_tab(workspace, ADAPTER + name if name else None)
-
-
-def settings_of(service: ChatService, speaker: str) -> ChatSettings:
-    """What a chat with this speaker begins with."""
-    if speaker.startswith(ADAPTER):
-        return service.settings_for(speaker.removeprefix(ADAPTER))
-    return service.settings_for(None, speaker.removeprefix(BASE) or "starter")
-
-
-def describe_speaker(settings: ChatSettings) -> list[Update]:
-    """The fields of the right-hand card for a speaker: banner, system prompt, sampling."""
-    inference = settings.inference
-    return [
-        FILTER_OFF if settings.safety.get("content_filter") is False else "",
-        settings.system_prompt,
-        inference.max_new_tokens,
-        inference.temperature == 0,
-        inference.temperature,
-        inference.top_p,
-        inference.repetition_penalty,
-        inference.seed,
-    ]
-
-
-def apply_fields(settings: ChatSettings, system_prompt: str, *sampling: Any) -> ChatSettings:
-    """The speaker's settings with what the user changed on the page.
-
-    Raises: UserError for a value out of its bounds.
-    """
-    longest, greedy, temperature, top_p, repetition, seed = sampling
-    changed = settings.with_sampling(
-        max_new_tokens=int(longest),
-        temperature=0.0 if greedy else float(temperature),
-        top_p=float(top_p),
-        repetition_penalty=float(repetition),
-        seed=int(seed) if seed is not None else settings.inference.seed,
-    )
-    return replace(changed, system_prompt=system_prompt)
-
-
-def warn_of_phi(message: str) -> str:
-    """A question if the message looks as if it named a person; empty if it does not."""
-    kinds = list(dict.fromkeys(span.kind.replace("_", " ") for span in find_phi(message)))
-    if not kinds:
-        return ""
-    return (
-        f"<p><strong>This may identify a person: {present.text(', '.join(kinds))}.</strong> "
-        "It stays on this machine and is not written to the audit in clear, but an example does not need it.</p>"
-    )
-
-
-def answer(
-    service: ChatService, conversation: Conversation, settings: ChatSettings
-) -> Iterator[tuple[Conversation | None, list[dict[str, Any]]]]:
-    """The chat log while the last message is answered, at most ten times a second.
-
-    The conversation comes with the last one; before it, None.
-    """
-    lines = conversation.lines
-    shown_at, stage, last = 0.0, "", ChatUpdate()
-    yield None, show_writing(lines, None)
-    with closing(service.reply(conversation.chat_id, conversation.turns(), settings)) as updates:
-        for last in updates:
-            waiting = f"{last.stage}{last.queue_place}"
-            if waiting != stage or time.monotonic() - shown_at >= UPDATE_INTERVAL_S:
-                stage, shown_at = waiting, time.monotonic()
-                yield None, show_writing(lines, last)
-    ended = conversation.add("assistant", last.text, show_foot(last))
-    yield ended, show_bubbles(ended.lines)
+    @property
+    def growing(self) -> list[Any]:
+        """What changes while an answer grows."""
+        pressed = [self.message, self.send, self.stop]
+        return [self.conversation, self.log, *pressed, self.phi.box, self.phi.question]
 
 
 # Layout and wiring
@@ -180,7 +73,8 @@ def answer(
 
 def _slider(key: str, low: float, high: float, step: float) -> gr.Slider:
     doc = find_setting(f"inference.{key}")
-    assert doc is not None
+    if doc is None:
+        raise InternalError(f"the chat names a setting that does not exist (got {key})")
     return gr.Slider(low, high, value=doc.default, step=step, label=doc.title, info=doc.help)
 
 
@@ -234,74 +128,19 @@ def build_chat_tab() -> ChatTab:
 
 
 def wire_chat_tab(tab: ChatTab, workspace: Workspace, service: ChatService) -> None:
-    """What each press does."""
-    fields = [tab.system_prompt, *tab.sampling.all]
-    growing = [tab.conversation, tab.log, tab.message, tab.send, tab.stop, tab.phi.box, tab.phi.question]
-
-    def busy(conversation: Conversation, log: list[dict[str, Any]]) -> list[Update]:
-        hidden, shown = gr.update(visible=False), gr.update(visible=True)
-        return [conversation, log, "", hidden, shown, hidden, gr.skip()]
-
-    def send(message: str, conversation: Conversation | None, speaker: str, *values: Any) -> Iterator[Any]:
-        yield from _send(message, conversation, speaker, values, sure=False)
-
-    def send_anyway(
-        message: str, conversation: Conversation | None, speaker: str, *values: Any
-    ) -> Iterator[Any]:
-        yield from _send(message, conversation, speaker, values, sure=True)
-
-    def _send(
-        message: str, conversation: Conversation | None, speaker: str, values: tuple[Any, ...], *, sure: bool
-    ) -> Iterator[list[Update]]:
-        message = message.strip()
-        question = "" if sure else warn_of_phi(message)
-        if not message or question:
-            skip = [gr.skip()] * 5
-            yield [*skip, gr.update(visible=bool(question)), question]
-            return
-        before = conversation or new_conversation()
-        settings = apply_fields(settings_of(service, speaker), *values)
-        asked = before.add("user", message)
-        idle = [
-            gr.skip(),
-            gr.update(visible=True),
-            gr.update(visible=False),
-            gr.update(visible=False),
-            gr.skip(),
-        ]
-        yield busy(asked, show_writing(asked.lines, None))
-        try:
-            for ended, log in answer(service, asked, settings):
-                yield [ended or gr.skip(), log, *([gr.skip()] * 5 if ended is None else idle)]
-        except MedloraError:
-            yield [before, show_bubbles(before.lines), message, *idle[1:]]
-            raise
-
-    def stop(conversation: Conversation | None) -> None:
-        if conversation is not None:
-            service.stop(conversation.chat_id)
-
-    def clear(conversation: Conversation | None) -> list[Update]:
-        stop(conversation)
-        return [new_conversation(), []]
-
-    inputs = [tab.message, tab.conversation, tab.speaker, *fields]
-    generation: dict[str, Any] = {**SILENT, "concurrency_limit": 16, "show_progress": "hidden"}
+    """What each press does. The service has its own queue and tells the place in it."""
+    desk = Desk(workspace, service)
+    inputs = [tab.message, tab.conversation, tab.speaker, *tab.fields]
+    generation: dict[str, Any] = {**SILENT, "show_progress": "hidden", "concurrency_id": "chat"}
     for event in (tab.send.click, tab.message.submit):
-        event(guarded(send), inputs, growing, concurrency_id="chat", **generation)
-    tab.phi.yes.click(guarded(send_anyway), inputs, growing, concurrency_id="chat", **generation)
+        event(guarded(desk.send), inputs, tab.growing, concurrency_limit=16, **generation)
+    tab.phi.yes.click(guarded(desk.send_anyway), inputs, tab.growing, concurrency_limit=16, **generation)
     tab.phi.no.click(lambda: gr.update(visible=False), None, tab.phi.box, **POLL)
-    tab.stop.click(guarded(stop), tab.conversation, None, **POLL)
-    tab.clear.click(guarded(clear), tab.conversation, [tab.conversation, tab.log], **POLL)
+    tab.stop.click(guarded(desk.stop), tab.conversation, None, **POLL)
+    tab.clear.click(guarded(desk.clear), tab.conversation, [tab.conversation, tab.log], **POLL)
+    tab.speaker.change(guarded(desk.describe), tab.speaker, [tab.banner, *tab.fields], **POLL)
 
     def take_example(event: gr.SelectData) -> str:
         return str(event.value["text"])
 
     tab.log.example_select(guarded(take_example), None, tab.message, **POLL)
-
-    def describe(speaker: str | None) -> list[Update]:
-        if not speaker:
-            return [gr.skip()] * (1 + len(fields))
-        return describe_speaker(settings_of(service, speaker))
-
-    tab.speaker.change(guarded(describe), tab.speaker, [tab.banner, *fields], **POLL)

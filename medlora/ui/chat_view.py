@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from medlora.services.chat import ChatUpdate
 
 PLACEHOLDER = (
-    "### Ask as a patient would\n\nEvery message is judged before a model sees it, and every answer before you do. "
-    "Compare the base model with your adapter."
+    "### Ask as a patient would\n\nEvery message is judged before a model sees it, and every answer "
+    "before you do. Compare the base model with your adapter."
 )
 EXAMPLES = (
     "What does an HbA1c of 6.8 % mean?",

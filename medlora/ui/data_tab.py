@@ -15,7 +15,7 @@ from medlora.dataset.store import DatasetCard
 from medlora.errors import UserError
 from medlora.services import data
 from medlora.ui import dataset_view, present
-from medlora.ui.blocks import Confirmation, actions, card, confirmation, pick, row, words
+from medlora.ui.blocks import Confirmation, actions, card, confirmation, row, words
 from medlora.ui.downloads import Download, download, new_download
 from medlora.ui.draft import draft_config
 from medlora.ui.events import POLL, SILENT, guarded

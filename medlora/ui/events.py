@@ -25,7 +25,11 @@ SILENT: dict[str, Any] = {"api_visibility": "private"}
 POLL: dict[str, Any] = {**SILENT, "concurrency_limit": None, "show_progress": "hidden"}
 """For events that only read: they never wait for each other and never flash."""
 
-_told: set[str] = set()  # bugs that a poll has logged: once is enough
+
+@functools.lru_cache(maxsize=256)
+def _log_once(described: str) -> None:
+    """A poll comes back every two seconds; its bug is told once."""
+    log.error(described)
 
 
 def describe_bug(error: BaseException) -> str:
@@ -40,13 +44,11 @@ def _tell(error: Exception, *, quiet: bool) -> None:
         if not quiet:
             gr.Warning(markdown(error).replace("\n", "<br>"), duration=20, title="Please check")
         return
-    described = describe_bug(error)
-    if quiet and described in _told:
+    if quiet:
+        _log_once(describe_bug(error))
         return
-    _told.add(described)
-    log.error(described)
-    if not quiet:
-        raise gr.Error(BROKEN, title="Error", print_exception=False)
+    log.error(describe_bug(error))
+    raise gr.Error(BROKEN, title="Error", print_exception=False)
 
 
 def guarded(handler: Callable[..., Any], *, quiet: bool = False) -> Callable[..., Any]:

@@ -20,9 +20,18 @@ LOGO = (
     '<path d="M6 17.5h4.6l2.4-7 4.2 12.5 3-8.2 1.4 2.7H26" fill="none" stroke="var(--ml-on-accent)" '
     'stroke-width="2.4" stroke-linecap="round" stroke-linejoin="round"/></svg>'
 )
-_CHIP = '<svg viewBox="0 0 16 16" aria-hidden="true"><rect x="4" y="4" width="8" height="8" rx="1.5"/><path d="M6 1.5v2M10 1.5v2M6 12.5v2M10 12.5v2M1.5 6h2M1.5 10h2M12.5 6h2M12.5 10h2"/></svg>'
-_LOCK = '<svg viewBox="0 0 16 16" aria-hidden="true"><rect x="3" y="7" width="10" height="7" rx="2"/><path d="M5.5 7V5a2.5 2.5 0 0 1 5 0v2"/></svg>'
-_CARE = '<svg viewBox="0 0 16 16" aria-hidden="true"><circle cx="8" cy="8" r="6"/><path d="M8 5v3.5M8 10.8v.2"/></svg>'
+_CHIP = (
+    '<svg viewBox="0 0 16 16" aria-hidden="true"><rect x="4" y="4" width="8" height="8" rx="1.5"/>'
+    '<path d="M6 1.5v2M10 1.5v2M6 12.5v2M10 12.5v2M1.5 6h2M1.5 10h2M12.5 6h2M12.5 10h2"/></svg>'
+)
+_LOCK = (
+    '<svg viewBox="0 0 16 16" aria-hidden="true"><rect x="3" y="7" width="10" height="7" rx="2"/>'
+    '<path d="M5.5 7V5a2.5 2.5 0 0 1 5 0v2"/></svg>'
+)
+_CARE = (
+    '<svg viewBox="0 0 16 16" aria-hidden="true"><circle cx="8" cy="8" r="6"/>'
+    '<path d="M8 5v3.5M8 10.8v.2"/></svg>'
+)
 
 
 @dataclass(frozen=True)
@@ -53,7 +62,7 @@ def show_header(device: Device | None, *, local: bool) -> str:
     facts = []
     if device is not None:
         memory = f", {gib(device.free_gib)} of {gib(device.total_gib)} free" if device.total_gib else ""
-        facts.append(f'<span class="ml-device-name">{_CHIP}{text(device.name)}{text(memory)}</span>')
+        facts.append(f"<span>{_CHIP}{text(device.name)}{text(memory)}</span>")
     if local:
         facts.append(f'<span class="ml-local">{_LOCK}Local: nothing leaves this machine</span>')
     facts.append(f"<span>{_CARE}Not a medical device</span>")

@@ -107,7 +107,7 @@ def watch_runs(supervise: Callable[[], object], ended: threading.Event) -> None:
         try:
             supervise()
             failing = False
-        except Exception:  # noqa: BLE001 - the watch must outlive one bad look
+        except Exception:  # the watch must outlive one bad look
             if not failing:
                 log.exception("the watch over the runs failed; it goes on")
             failing = True

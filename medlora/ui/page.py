@@ -11,7 +11,7 @@ import gradio as gr
 from medlora.errors import UserError
 from medlora.services import train
 from medlora.services.chat import ChatService
-from medlora.ui import adapters_tab, chat_tab, configure_tab, data_tab, safety_tab, train_tab
+from medlora.ui import adapters_tab, chat_tab, chat_turns, configure_tab, data_tab, safety_tab, train_tab
 from medlora.ui.blocks import words
 from medlora.ui.events import POLL, guarded
 from medlora.ui.guard import guard_middleware
@@ -206,7 +206,10 @@ def _wire_openings(tabs: Tabs, pages: Pages, workspace: Workspace) -> None:
         **POLL,
     )
     pages.chat.select(
-        guarded(lambda speaker: chat_tab.open_tab(workspace, speaker)), talk.speaker, talk.speaker, **POLL
+        guarded(lambda speaker: chat_turns.offer_speakers(workspace, speaker)),
+        talk.speaker,
+        talk.speaker,
+        **POLL,
     )
     pages.adapters.select(
         guarded(lambda name: adapters_tab.draw(workspace, name)), library.chosen, library.drawn, **POLL
@@ -219,7 +222,7 @@ def _wire_openings(tabs: Tabs, pages: Pages, workspace: Workspace) -> None:
         (library.chat, library.chosen, lambda name: name),
     ):
         button.click(
-            guarded(lambda value, choose=choose: chat_tab.choose_adapter(workspace, choose(value))),
+            guarded(lambda value, choose=choose: chat_turns.choose_adapter(workspace, choose(value))),
             source,
             talk.speaker,
             **POLL,
@@ -266,4 +269,4 @@ def _wire_refresh(
     demo.load(guarded(lambda: configure_tab.open_draft(workspace)), None, written, **POLL)
     demo.load(guarded(watch), [train.run, train.seen], train.drawn, **POLL)
     demo.load(guarded(open_train), train.name, [train.dataset, train.config, train.checks], **POLL)
-    demo.load(guarded(lambda: chat_tab.open_tab(workspace, None)), None, tabs.chat.speaker, **POLL)
+    demo.load(guarded(lambda: chat_turns.offer_speakers(workspace, None)), None, tabs.chat.speaker, **POLL)

@@ -16,7 +16,7 @@ from medlora.ui import present
 from medlora.ui.blocks import actions, card, row, words
 from medlora.ui.data_tab import drop_upload
 from medlora.ui.events import POLL, SILENT, guarded
-from medlora.ui.safety_view import show_decision, show_level
+from medlora.ui.safety_view import show_decision
 from medlora.workspace import Workspace
 
 SHOWN_ENTRIES = 50

@@ -67,7 +67,8 @@ def show_decision(message: str, decision: Decision) -> str:
     fixed = ""
     if decision.message:
         fixed = present.notice("info", "What the reader sees", decision.message)
-    foot = f'<p class="ml-small">Catalogue {text(decision.catalogue_version)}, judged in {decision.latency_ms:.1f} ms.</p>'
+    judged = f"Catalogue {decision.catalogue_version}, judged in {decision.latency_ms:.1f} ms."
+    foot = f'<p class="ml-small">{text(judged)}</p>'
     return f'<div class="ml-stack">{head}{body}{why}{fixed}{foot}</div>'
 
 

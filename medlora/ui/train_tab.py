@@ -63,7 +63,7 @@ class TrainTab:
 def dataset_choices(workspace: Workspace) -> list[tuple[str, str]]:
     """Every dataset: (what people read, name)."""
     cards = data.list_datasets(workspace)
-    return [(f"{card.name} · {present.count(card.valid, 'row')}", card.name) for card in cards]
+    return [(f"{item.title} · {present.count(item.usable, 'row')}", item.name) for item in cards]
 
 
 def run_choices(workspace: Workspace) -> list[tuple[str, str]]:
@@ -138,12 +138,13 @@ def draw_run(workspace: Workspace, run_id: str | None, seen: str) -> list[Update
     mark = repr((choices, run_id, view.fingerprint))
     if mark == seen:
         return None
-    state, status = view.state, view.status
+    state = view.state
+    status = state.status
     return [
         pick(choices, run_id),
         gr.update(visible=False),
         gr.update(visible=True),
-        run_view.show_status(view),
+        run_view.show_status(state, view.adapter_name),
         run_view.show_figures(state),
         run_view.show_loss(state),
         run_view.show_rate(state),

@@ -1,0 +1,182 @@
+"""One chat turn of the page: from what was typed to what is drawn. All judging is in the services."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass, replace
+from typing import Any
+from uuid import uuid4
+
+import gradio as gr
+
+from medlora.dataset.phi import find_phi
+from medlora.errors import MedloraError
+from medlora.services import adapters
+from medlora.services.chat import ChatService, ChatSettings, ChatUpdate
+from medlora.ui import present
+from medlora.ui.blocks import pick
+from medlora.ui.chat_view import Conversation, show_bubbles, show_foot, show_writing
+from medlora.workspace import Workspace
+
+UPDATE_INTERVAL_S = 0.1
+BASE, ADAPTER = "base:", "adapter:"
+FILTER_OFF = present.notice(
+    "red",
+    "The content filter is off",
+    "Messages that would be referred to a professional reach the model. Emergencies and crises still "
+    "stop it; every turn is in the audit.",
+)
+Update = Any
+Bubbles = list[dict[str, Any]]
+
+
+def new_conversation() -> Conversation:
+    """An empty conversation with an id of its own."""
+    return Conversation(uuid4().hex)
+
+
+def speaker_choices(workspace: Workspace) -> list[tuple[str, str]]:
+    """Who may answer: every usable adapter, then each base model alone."""
+    cards = [card for card in adapters.list_adapters(workspace) if not card.problem]
+    bases = list(dict.fromkeys([*(card.base_model for card in cards), "starter"]))
+    chosen = [(card.name, ADAPTER + card.name) for card in cards]
+    return chosen + [(f"{name} (base model alone)", BASE + name) for name in bases if name]
+
+
+def offer_speakers(workspace: Workspace, speaker: str | None) -> Update:
+    """Who may answer now; the choice stays if it still can."""
+    return pick(speaker_choices(workspace), speaker)
+
+
+def choose_adapter(workspace: Workspace, name: str | None) -> Update:
+    """The same, with this adapter chosen."""
+    return offer_speakers(workspace, ADAPTER + name if name else None)
+
+
+def settings_of(service: ChatService, speaker: str) -> ChatSettings:
+    """What a chat with this speaker begins with."""
+    if speaker.startswith(ADAPTER):
+        return service.settings_for(speaker.removeprefix(ADAPTER))
+    return service.settings_for(None, speaker.removeprefix(BASE) or "starter")
+
+
+def describe_speaker(settings: ChatSettings) -> list[Update]:
+    """The fields of the right-hand card for a speaker: banner, system prompt, sampling."""
+    inference = settings.inference
+    return [
+        FILTER_OFF if settings.safety.get("content_filter") is False else "",
+        settings.system_prompt,
+        inference.max_new_tokens,
+        inference.temperature == 0,
+        inference.temperature,
+        inference.top_p,
+        inference.repetition_penalty,
+        inference.seed,
+    ]
+
+
+def apply_fields(settings: ChatSettings, system_prompt: str, *sampling: Any) -> ChatSettings:
+    """The speaker's settings with what the user changed on the page.
+
+    Raises: UserError for a value out of its bounds.
+    """
+    longest, greedy, temperature, top_p, repetition, seed = sampling
+    changed = settings.with_sampling(
+        max_new_tokens=int(longest),
+        temperature=0.0 if greedy else float(temperature),
+        top_p=float(top_p),
+        repetition_penalty=float(repetition),
+        seed=int(seed) if seed is not None else settings.inference.seed,
+    )
+    return replace(changed, system_prompt=system_prompt)
+
+
+def warn_of_phi(message: str) -> str:
+    """A question if the message looks as if it named a person; empty if it does not."""
+    kinds = list(dict.fromkeys(span.kind.replace("_", " ") for span in find_phi(message)))
+    if not kinds:
+        return ""
+    return (
+        f"<p><strong>This may identify a person: {present.text(', '.join(kinds))}.</strong> "
+        "It stays on this machine and is not written to the audit in clear, but an example does not need it.</p>"
+    )
+
+
+def answer(
+    service: ChatService, conversation: Conversation, settings: ChatSettings
+) -> Iterator[tuple[Conversation | None, list[dict[str, Any]]]]:
+    """The chat log while the last message is answered, at most ten times a second.
+
+    The conversation comes with the last one; before it, None.
+    """
+    lines = conversation.lines
+    shown_at, stage, last = 0.0, "", ChatUpdate()
+    yield None, show_writing(lines, None)
+    with closing(service.reply(conversation.chat_id, conversation.turns(), settings)) as updates:
+        for last in updates:
+            waiting = f"{last.stage}{last.queue_place}"
+            if waiting != stage or time.monotonic() - shown_at >= UPDATE_INTERVAL_S:
+                stage, shown_at = waiting, time.monotonic()
+                yield None, show_writing(lines, last)
+    ended = conversation.add("assistant", last.text, show_foot(last))
+    yield ended, show_bubbles(ended.lines)
+
+
+@dataclass(frozen=True)
+class Desk:
+    """The chat's handlers on their service; each yields or returns the widgets of `ChatTab.growing`.
+
+    These are: conversation, log, message, send, stop, the box that asks about personal data, its question.
+    """
+
+    workspace: Workspace
+    service: ChatService
+
+    def send(
+        self, message: str, conversation: Conversation | None, speaker: str, *fields: Any
+    ) -> Iterator[Any]:
+        """Answer the message, or ask first if it looks as if it named a person."""
+        question = warn_of_phi(message)
+        if question:
+            yield [*[gr.skip()] * 5, gr.update(visible=True), question]
+        else:
+            yield from self.send_anyway(message, conversation, speaker, *fields)
+
+    def send_anyway(
+        self, message: str, conversation: Conversation | None, speaker: str, *fields: Any
+    ) -> Iterator[Any]:
+        """Answer the message. After an error it stands in its box again, the conversation as before."""
+        message = message.strip()
+        if not message:
+            yield gr.skip()
+            return
+        before = conversation or new_conversation()
+        settings = apply_fields(settings_of(self.service, speaker), *fields)
+        asked = before.add("user", message)
+        hidden, shown = gr.update(visible=False), gr.update(visible=True)
+        yield [asked, show_writing(asked.lines, None), "", hidden, shown, hidden, gr.skip()]
+        try:
+            for ended, log in answer(self.service, asked, settings):
+                if ended is None:
+                    yield [gr.skip(), log, *[gr.skip()] * 5]
+                else:
+                    yield [ended, log, gr.skip(), shown, hidden, hidden, gr.skip()]
+        except MedloraError:
+            yield [before, show_bubbles(before.lines), message, shown, hidden, hidden, gr.skip()]
+            raise
+
+    def stop(self, conversation: Conversation | None) -> None:
+        """Stop the answer that is growing; what was judged so far stays."""
+        if conversation is not None:
+            self.service.stop(conversation.chat_id)
+
+    def clear(self, conversation: Conversation | None) -> list[Update]:
+        """A new conversation; the old one is forgotten."""
+        self.stop(conversation)
+        return [new_conversation(), []]
+
+    def describe(self, speaker: str | None) -> list[Update]:
+        """The settings that a speaker begins with."""
+        return describe_speaker(settings_of(self.service, speaker or f"{BASE}starter"))
