@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import gradio as gr
 
@@ -48,7 +49,7 @@ def confirmation(yes: str, no: str, elem_id: str) -> Confirmation:
     return Confirmation(box, question, agree, keep)
 
 
-def pick(choices: Sequence[tuple[str, str]], value: str | None) -> dict[str, object]:
+def pick(choices: Sequence[tuple[str, str]], value: str | None) -> dict[str, Any]:
     """An update of a choice: the value stays if it is still there, else the first one is taken."""
     keys = [key for _, key in choices]
     chosen = value if value in keys else (keys[0] if keys else None)

@@ -70,9 +70,8 @@ def _axes(frame: _Frame, y_ticks: Sequence[float], x_ticks: Sequence[float], x_t
     for tick in x_ticks:
         if frame.x_low <= tick <= frame.x_high:
             anchor = "end" if tick == x_ticks[-1] and frame.x(tick) > WIDTH - 40 else "middle"
-            parts.append(
-                f'<text x="{frame.x(tick):.1f}" y="{HEIGHT - 8}" text-anchor="{anchor}">{_tick_label(tick)}</text>'
-            )
+            place = f'x="{frame.x(tick):.1f}" y="{HEIGHT - 8}" text-anchor="{anchor}"'
+            parts.append(f"<text {place}>{_tick_label(tick)}</text>")
     parts.append(f'<text x="{LEFT}" y="{HEIGHT - 8}" text-anchor="end">{text(x_title)}</text>')
     return parts
 
@@ -87,9 +86,8 @@ def _path(frame: _Frame, series: Series, kind: int) -> list[str]:
     radius = 3 if kind == 1 else 4
     for x, y, at, value in dots:
         title = text(f"{series.name} {number(value, 4)} at step {number(at)}")
-        parts.append(
-            f'<circle class="dot-{kind}" cx="{x:.1f}" cy="{y:.1f}" r="{radius}"><title>{title}</title></circle>'
-        )
+        place = f'cx="{x:.1f}" cy="{y:.1f}" r="{radius}"'
+        parts.append(f'<circle class="dot-{kind}" {place}><title>{title}</title></circle>')
     return parts
 
 

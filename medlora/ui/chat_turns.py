@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 from uuid import uuid4
 
 import gradio as gr
 
 from medlora.dataset.phi import find_phi
-from medlora.errors import MedloraError
 from medlora.services import adapters
 from medlora.services.chat import ChatService, ChatSettings, ChatUpdate
 from medlora.ui import present
@@ -100,7 +99,7 @@ def warn_of_phi(message: str) -> str:
         return ""
     return (
         f"<p><strong>This may identify a person: {present.text(', '.join(kinds))}.</strong> "
-        "It stays on this machine and is not written to the audit in clear, but an example does not need it.</p>"
+        "It stays on this machine, and the audit does not quote it; but an example does not need it.</p>"
     )
 
 
@@ -114,7 +113,8 @@ def answer(
     lines = conversation.lines
     shown_at, stage, last = 0.0, "", ChatUpdate()
     yield None, show_writing(lines, None)
-    with closing(service.reply(conversation.chat_id, conversation.turns(), settings)) as updates:
+    reply = service.reply(conversation.chat_id, conversation.turns(), settings)
+    with closing(cast("Generator[ChatUpdate, None, None]", reply)) as updates:
         for last in updates:
             waiting = f"{last.stage}{last.queue_place}"
             if waiting != stage or time.monotonic() - shown_at >= UPDATE_INTERVAL_S:
@@ -163,7 +163,7 @@ class Desk:
                     yield [gr.skip(), log, *[gr.skip()] * 5]
                 else:
                     yield [ended, log, gr.skip(), shown, hidden, hidden, gr.skip()]
-        except MedloraError:
+        except Exception:
             yield [before, show_bubbles(before.lines), message, shown, hidden, hidden, gr.skip()]
             raise
 

@@ -159,9 +159,9 @@ def build_configure_tab(workspace: Workspace) -> ConfigureTab:
         words(present.heading("Every value and where it comes from"))
         origins = words(elem_id="config-origins")
     return ConfigureTab(
-        template=template, audience=audience, replace=replace, remedies=remedies, text=text, problems=problems,
-        forecast=forecast, origins=origins, overridden=overridden, fields=fields, save_name=save_name, save=save,
-        saved=saved, export=export, next=next_tab,
+        template=template, audience=audience, replace=replace, remedies=remedies, text=text,
+        problems=problems, forecast=forecast, origins=origins, overridden=overridden, fields=fields,
+        save_name=save_name, save=save, saved=saved, export=export, next=next_tab,
     )  # fmt: skip
 
 

@@ -42,7 +42,8 @@ def _list(kind: str, title: str, problems: Sequence[Problem]) -> str:
     role = "alert" if kind == "red" else "status"
     sign = "!" if kind == "red" else "i"
     return (
-        f'<div class="ml-notice ml-{kind}" role="{role}"><span class="ml-sign" aria-hidden="true">{sign}</span>'
+        f'<div class="ml-notice ml-{kind}" role="{role}">'
+        f'<span class="ml-sign" aria-hidden="true">{sign}</span>'
         f'<div><strong>{text(title)}</strong><ul class="ml-list">{items}</ul></div></div>'
     )
 

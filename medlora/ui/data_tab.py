@@ -11,7 +11,7 @@ from typing import Any
 import gradio as gr
 
 from medlora.dataset.check import CheckReport
-from medlora.dataset.store import DatasetCard
+from medlora.dataset.store import DatasetCard, PhiChoice
 from medlora.errors import UserError
 from medlora.services import data
 from medlora.ui import dataset_view, present
@@ -179,7 +179,7 @@ def store_upload(
         if phi is None:
             raise UserError("personal data: say that you may use it, or remove the dataset")
         return data.settle_phi(workspace, shown.source)
-    choice = phi if phi in ("rights", "redact") else None
+    choice: PhiChoice | None = "redact" if phi == "redact" else "rights" if phi == "rights" else None
     report = data.check_upload(workspace, shown.source, draft_config(workspace))
     if report.phi_rows and choice is None:
         raise UserError(
@@ -190,7 +190,7 @@ def store_upload(
         name=name.strip() or None,
         skip_bad_rows=skip_bad,
         phi=choice,
-        keep_original=False,  # type: ignore[arg-type]
+        keep_original=False,
     )
     made = data.add_dataset(workspace, shown.source, options, draft_config(workspace))
     drop_upload(shown.source)

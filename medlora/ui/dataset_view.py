@@ -29,7 +29,7 @@ def count_kinds(kinds: Iterable[str]) -> str:
 def show_figures(report: CheckReport) -> str:
     """The large numbers of a check."""
     usable = f"{100 * report.usable / report.rows:.0f} % of rows" if report.rows else ""
-    figures = [
+    figures: list[tuple[str, ...]] = [
         ("Rows", number(report.rows), report.shape or "shape not recognised"),
         ("Usable", number(report.usable), usable),
         ("Problems", number(len(report.errors)), count_kinds(item.kind for item in report.errors)),
@@ -102,7 +102,8 @@ def show_lengths(tokens: TokenStats | None, limit: int | None) -> str:
         f"the longest {number(tokens.max)}."
     )
     if tokens.truncated:
-        note += f" {count(tokens.truncated, 'record is', 'records are')} longer than {number(limit)} and would be cut."
+        longer = count(tokens.truncated, "record is", "records are")
+        note += f" {longer} longer than {number(limit)} and would be cut."
     if tokens.estimated:
         note += " Estimated from the number of words, since the model is not on this machine yet."
     bins = [(float(low), float(high), int(amount)) for low, high, amount in tokens.histogram]

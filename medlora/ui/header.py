@@ -16,7 +16,8 @@ log = logging.getLogger("medlora.ui")
 _MEMORY_AGE_S = 10.0
 
 LOGO = (
-    '<svg viewBox="0 0 32 32" aria-hidden="true"><rect width="32" height="32" rx="8" fill="var(--ml-accent)"/>'
+    '<svg viewBox="0 0 32 32" aria-hidden="true">'
+    '<rect width="32" height="32" rx="8" fill="var(--ml-accent)"/>'
     '<path d="M6 17.5h4.6l2.4-7 4.2 12.5 3-8.2 1.4 2.7H26" fill="none" stroke="var(--ml-on-accent)" '
     'stroke-width="2.4" stroke-linecap="round" stroke-linejoin="round"/></svg>'
 )
@@ -87,9 +88,10 @@ def show_running(job: RunningJob | None) -> str:
     verb = {"queued": "Waiting", "stopping": "Stopping"}.get(job.status, "Training")
     more = f" · {job.waiting} waiting" if job.waiting else ""
     return (
-        f'<div class="ml-running" role="status" title="Show this run"><strong>{verb} {text(job.adapter)}</strong>'
-        f'<div class="ml-bar" role="progressbar" aria-valuemin="0" aria-valuemax="100" aria-valuenow="{percent}" '
-        f'aria-label="{verb} {text(job.adapter)}"><i style="width:{percent}%"></i></div>'
+        f'<div class="ml-running" title="Show this run"><strong>{verb} {text(job.adapter)}</strong>'
+        f'<div class="ml-bar" role="progressbar" aria-valuemin="0" aria-valuemax="100" '
+        f'aria-valuenow="{percent}" aria-label="{verb} {text(job.adapter)}">'
+        f'<i style="width:{percent}%"></i></div>'
         f"<em>{text(where)}{text(left)}{text(more)}</em></div>"
     )
 

@@ -82,7 +82,7 @@ def empty(title: str, sentence: str) -> str:
     return f'<div class="ml-empty"><strong>{text(title)}</strong><p>{text(sentence)}</p></div>'
 
 
-def big_numbers(figures: Iterable[tuple[str, str] | tuple[str, str, str]]) -> str:
+def big_numbers(figures: Iterable[tuple[str, ...]]) -> str:
     """The figures that matter, large, each with its label (and a small note)."""
     cells = []
     for figure in figures:

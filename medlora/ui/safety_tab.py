@@ -123,7 +123,7 @@ def build_safety_tab() -> SafetyTab:
         words(
             present.heading(
                 "Score your own messages",
-                'A JSONL file, one message a line: {"text": "…", "level": "emergency"}. It stays on this machine.',
+                'JSONL, one message a line: {"text": "…", "level": "emergency"}. It stays on this machine.',
             )
         )
         labelled = gr.File(
