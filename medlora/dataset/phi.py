@@ -14,6 +14,7 @@ Source: the identifiers of the HIPAA safe harbor list, 45 CFR 164.514(b)(2).
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -52,9 +53,10 @@ def find_phi(text: str) -> list[PhiSpan]:
     folded = Folded.of(text)
     for rule in _RULES:
         for start, end in rule.spans(folded):
-            if all(end <= span.start or start >= span.end for span in spans):
-                spans.append(PhiSpan(start, end, rule.kind))
-    return sorted(spans, key=lambda span: span.start)
+            place = bisect_left(spans, end, key=lambda span: span.start)
+            if place == 0 or spans[place - 1].end <= start:
+                spans.insert(place, PhiSpan(start, end, rule.kind))
+    return spans
 
 
 def mask_text(text: str) -> str:

@@ -125,11 +125,14 @@ NUMBER_RULES: tuple[Rule, ...] = (
     Rule(
         "ssn",
         _any_case(
-            r"(?<![\d-])(?!000|666|9\d\d)\d{3}-(?!00)\d\d-(?!0000)\d{4}(?![\d-])"
-            r"|\b(?:ssn|social\s+security)(?:\s+(?:number|no\.?|#))?(?:\s+is)?\s{0,2}[:#]?\s{0,2}"
-            r"\d{3}[ -]?\d\d[ -]?\d{4}\b"
+            r"\b(?:ssn|social\s+security)(?:\s+(?:number|no\.?|#))?(?:\s+is)?\s{0,2}[:#]?\s{0,2}"
+            r"(?P<phi>\d{3}[ -]?\d\d[ -]?\d{4})\b"
         ),
-        cues=cue_words("- ssn social"),
+        cues=("ssn", "social"),
+    ),
+    # Source: the Social Security Administration's rules for areas, groups and serials that are never given.
+    Rule(
+        "ssn", _any_case(r"(?<![\d-])(?!000|666|9\d\d)\d{3}-(?!00)\d\d-(?!0000)\d{4}(?![\d-])"), cues=("-",)
     ),
     Rule(
         "nhs_number",
