@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from medlora.config.checks import check_together, find_dataset
-from medlora.config.layers import Entry, Layer, suggest
+from medlora.config.layers import Entry, Layer, show, suggest
 from medlora.config.memory import estimate_usage
 from medlora.config.resolve import Resolved, TemplateSearch, resolve_file
-from medlora.config.schema import find_setting
+from medlora.config.schema import find_setting, section_names
 from medlora.config.translate import LEGACY_KEYS, translate_layer
 from medlora.config.values import validate_layer
 from medlora.errors import ConfigError, NotFoundError
@@ -121,7 +121,11 @@ def _flatten(layer: Layer, table: Mapping[str, Any], prefix: str) -> None:
         elif isinstance(value, Mapping):
             _flatten(layer, value, f"{dotted}.")
         elif value is not None:
-            layer.say(Entry(value, ""), dotted, suggest(dotted, LEGACY_KEYS))
+            group = dotted in section_names() or dotted == "model.quantization_config"
+            message = f"must hold settings (got {show(value)})" if group else suggest(dotted, LEGACY_KEYS)
+            layer.say(Entry(value, ""), dotted, message)
+        elif dotted == "model.quantization_config":
+            layer.entries[f"{dotted}.load_in_4bit"] = Entry(False, "", rank=1)
 
 
 def estimate_memory_usage(batch_size: int, seq_length: int, model_size: float) -> float:

@@ -146,7 +146,12 @@ class TrainingSettings(Section):
         source="the configuration manual",
     )
     weight_decay: float = setting(
-        0.01, "Weight decay", "A pull of all adapter weights towards zero.", ge=0, le=1, source="the configuration manual"
+        0.01,
+        "Weight decay",
+        "A pull of all adapter weights towards zero.",
+        ge=0,
+        le=1,
+        source="the configuration manual",
     )
     max_grad_norm: float = setting(
         1.0,

@@ -21,8 +21,14 @@ def _said(text: str) -> list[str]:
     ("text", "message"),
     [
         ("lora:\n  r: 8\n  r: 16\n", "c.yaml:3:3: r: set twice, here and in line 2; keep one of the two"),
-        ("lora: &a\n  r: 8\n", "c.yaml:1:7: an anchor (got &a); delete it, and write the value out where it is used"),
-        ("lora:\n  r: !!int 8\n", "c.yaml:2:6: a tag (got tag:yaml.org,2002:int); delete it, and write the plain value"),
+        (
+            "lora: &a\n  r: 8\n",
+            "c.yaml:1:7: an anchor (got &a); delete it, and write the value out where it is used",
+        ),
+        (
+            "lora:\n  r: !!int 8\n",
+            "c.yaml:2:6: a tag (got tag:yaml.org,2002:int); delete it, and write the plain value",
+        ),
         (
             "lora:\n  r: 8\n---\nlora:\n",
             "c.yaml:3:1: a second document starts here; keep one configuration per file, without `---`",
@@ -53,7 +59,12 @@ def test_an_object_tag_never_makes_an_object() -> None:
 
 def test_every_problem_is_reported_at_once() -> None:
     said = _said("a: &x 1\nb: *x\nc: !t 2\nc: 3\n")
-    assert [line.split(": ", 1)[0] for line in said] == ["c.yaml:1:4", "c.yaml:2:4", "c.yaml:3:4", "c.yaml:4:1"]
+    assert [line.split(": ", 1)[0] for line in said] == [
+        "c.yaml:1:4",
+        "c.yaml:2:4",
+        "c.yaml:3:4",
+        "c.yaml:4:1",
+    ]
 
 
 def test_a_bomb_of_aliases_is_refused_in_no_time() -> None:
@@ -65,7 +76,9 @@ def test_a_bomb_of_aliases_is_refused_in_no_time() -> None:
     assert time.perf_counter() - begin < 2
 
 
-@pytest.mark.parametrize("text", ["a: " + "[" * 5000, "{a: " * 3000, "\n".join(" " * n + "a:" for n in range(300))])
+@pytest.mark.parametrize(
+    "text", ["a: " + "[" * 5000, "{a: " * 3000, "\n".join(" " * n + "a:" for n in range(300))]
+)
 def test_nesting_beyond_reason_is_refused_without_a_crash(text: str) -> None:
     assert any("nested more than 12 levels deep; no setting needs that" in said for said in _said(text))
 
@@ -82,12 +95,14 @@ def test_a_text_larger_than_any_configuration_is_refused_unread(tmp_path: Path) 
 def test_a_file_that_is_not_utf_8_says_where(tmp_path: Path) -> None:
     path = tmp_path / "c.yaml"
     path.write_bytes(b"lora:\n  r: \xff\n")
-    with pytest.raises(ConfigError, match="c.yaml: not UTF-8 text at byte 11; save it as UTF-8"):
+    with pytest.raises(ConfigError, match=r"c\.yaml: not UTF-8 text at byte 11; save it as UTF-8"):
         read_text(path, "c.yaml")
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"x.yaml: cannot be read \(No such file or directory\); check the path"):
+    with pytest.raises(
+        ConfigError, match=r"x.yaml: cannot be read \(No such file or directory\); check the path"
+    ):
         read_text(tmp_path / "x.yaml", "x.yaml")
 
 

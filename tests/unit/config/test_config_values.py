@@ -28,7 +28,8 @@ Resolve = Callable[..., Resolved]
         ),
         (
             "training:\n  per_device_train_batch_size: 0\n",
-            "c.yaml:2:3: training.per_device_train_batch_size: must be a whole number of at least 1 and at most "
+            "c.yaml:2:3: training.per_device_train_batch_size: must be a whole number of at "
+            "least 1 and at most "
             "1024 (got 0); for example `per_device_train_batch_size: 2`",
         ),
         (
@@ -43,15 +44,18 @@ Resolve = Callable[..., Resolved]
         ),
         (
             "training:\n  num_train_epochs: 1_0\n",
-            "c.yaml:2:3: training.num_train_epochs: must be a number above 0 and at most 1000 (got '1_0'); write 10",
+            "c.yaml:2:3: training.num_train_epochs: must be a number above 0 and at most 1000 "
+            "(got '1_0'); write 10",
         ),
         (
             "data:\n  eval_dataset_size: 10%\n",
-            "c.yaml:2:3: data.eval_dataset_size: must be a number of at least 0 and below 1 (got '10%'); write 0.1",
+            "c.yaml:2:3: data.eval_dataset_size: must be a number of at least 0 and below 1 "
+            "(got '10%'); write 0.1",
         ),
         (
             "data:\n  eval_dataset_size: 0,1\n",
-            "c.yaml:2:3: data.eval_dataset_size: must be a number of at least 0 and below 1 (got '0,1'); write 0.1",
+            "c.yaml:2:3: data.eval_dataset_size: must be a number of at least 0 and below 1 "
+            "(got '0,1'); write 0.1",
         ),
         (
             "lora:\n  r:\n",
@@ -94,13 +98,23 @@ def test_a_wrong_value_is_named_with_what_to_write(refuse: Refuse, text: str, me
             "c.yaml:2:3: training.learnin_rate: there is no setting of that name; "
             "did you mean training.learning_rate?",
         ),
-        ("lora:\n  rank: 8\n", "c.yaml:2:3: lora.rank: there is no setting of that name; did you mean lora.r?"),
+        (
+            "lora:\n  rank: 8\n",
+            "c.yaml:2:3: lora.rank: there is no setting of that name; did you mean lora.r?",
+        ),
         (
             "lora:\n  learning_rate: 1e-4\n",
-            "c.yaml:2:3: lora.learning_rate: there is no setting of that name; did you mean training.learning_rate?",
+            "c.yaml:2:3: lora.learning_rate: there is no setting of that name; did you mean "
+            "training.learning_rate?",
         ),
-        ("trainin:\n  x: 1\n", "c.yaml:1:1: trainin: there is no section of that name; did you mean `training:`?"),
-        ("seed: 3\n", "c.yaml:1:1: seed: belongs into a section; did you mean training.seed or inference.seed?"),
+        (
+            "trainin:\n  x: 1\n",
+            "c.yaml:1:1: trainin: there is no section of that name; did you mean `training:`?",
+        ),
+        (
+            "seed: 3\n",
+            "c.yaml:1:1: seed: belongs into a section; did you mean training.seed or inference.seed?",
+        ),
         (
             "<<: 1\n",
             "c.yaml:1:1: <<: there is no setting of that name; "
@@ -140,7 +154,9 @@ def test_numbers_in_quotes_are_read_with_a_notice(resolve: Resolve) -> None:
         ("training: {eval_steps: null}", "eval_steps", None),
     ],
 )
-def test_values_that_can_mean_one_thing_only_are_taken(resolve: Resolve, text: str, key: str, value: Any) -> None:
+def test_values_that_can_mean_one_thing_only_are_taken(
+    resolve: Resolve, text: str, key: str, value: Any
+) -> None:
     read = getattr(resolve(text).config.training, key)
     assert read == value
     assert type(read) is type(value)
@@ -175,7 +191,8 @@ def test_no_quantization_is_written_as_null(resolve: Resolve) -> None:
     [
         (
             "training: {evaluation_strategy: epoch}",
-            "training.eval_strategy: evaluation happens every training.eval_steps and at the end, not by epoch",
+            "training.eval_strategy: evaluation happens every training.eval_steps and at the "
+            "end, not by epoch",
         ),
         (
             "training: {group_by_length: true}",
@@ -187,7 +204,10 @@ def test_no_quantization_is_written_as_null(resolve: Resolve) -> None:
             "training.warmup_steps: a share of the run, read as training.warmup_ratio (got 0.1)",
         ),
         ("training: {optim: adamw_hf}", "training.optim: read as 'adamw_torch' (got 'adamw_hf')"),
-        ("training: {report_to: wandb}", "training.report_to: has no effect: runs are recorded on this machine only"),
+        (
+            "training: {report_to: wandb}",
+            "training.report_to: has no effect: runs are recorded on this machine only",
+        ),
         (
             "model: {use_flash_attention_2: true}",
             "model.use_flash_attention_2: is now called model.attn_implementation: flash_attention_2, "
