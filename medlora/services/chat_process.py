@@ -73,11 +73,7 @@ class ChatProcess:
 
     def close(self) -> None:
         """End the process: its input ends, so it leaves; what does not leave is killed."""
-        try:
-            assert self._child.stdin is not None
-            self._child.stdin.close()
-        except OSError:
-            pass
+        self._close_input()
         try:
             self._child.wait(_CLOSE_WAIT_S)
         except subprocess.TimeoutExpired:
@@ -102,8 +98,18 @@ class ChatProcess:
         for line in self._child.stdout:
             if line.endswith(b"\n"):
                 self._on_message(self, json.loads(line))
-        self._on_end(self, self._child.wait())
         self._child.stdout.close()
+        code = self._child.wait()
+        self._close_input()
+        self._on_end(self, code)
+
+    def _close_input(self) -> None:
+        assert self._child.stdin is not None
+        try:
+            with self._write_lock:
+                self._child.stdin.close()
+        except OSError:
+            return
 
 
 def _open_log(ws: Workspace) -> int:
