@@ -230,7 +230,7 @@ def _check_safety(resolved: Resolved) -> list[Problem]:
     where = _place(resolved, "safety.messages")
     problems = [Problem(where, "", message) for message in check_edits(safety.messages)]
     if safety.country != "none" and safety.country not in country_table():
-        known = ", ".join(sorted(country_table()))
+        known = ", ".join(sorted(str(code) for code in country_table()))
         message = f"no numbers are known for it (got {safety.country}); known are {known}"
         problems.append(Problem(_place(resolved, "safety.country"), "safety.country", message, "notice"))
     return problems
