@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
 import tempfile
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,10 +21,18 @@ import gradio as gr
 from medlora.ui.events import SILENT, guarded
 from medlora.workspace import make_private
 
+_KEPT_S = 900.0
+
 
 def new_download(filename: str) -> Path:
-    """A path for a file that is to be handed out; its folder is private and its own."""
+    """A path for a file that is to be handed out; its folder is private and its own.
+
+    What was handed out a quarter of an hour ago is removed: it may hold rows of a dataset.
+    """
     base = Path(os.environ.get("GRADIO_TEMP_DIR") or tempfile.gettempdir())
+    for old in base.glob("download-*"):
+        if time.time() - old.stat().st_mtime > _KEPT_S:
+            shutil.rmtree(old, ignore_errors=True)
     return make_private(base / f"download-{secrets.token_hex(16)}") / filename
 
 

@@ -25,6 +25,7 @@ from medlora.workspace import Workspace, make_private
 log = logging.getLogger("medlora.app")
 LOCAL_NAMES = ("127.0.0.1", "localhost", "::1")
 WATCH_INTERVAL_S = 2.0
+LEAVING_S = 8.0
 LARGEST_UPLOAD = "200mb"
 
 
@@ -134,6 +135,14 @@ def run_app(options: LaunchOptions | None = None) -> None:
     finally:
         ended.set()
         shutil.rmtree(uploads, ignore_errors=True)
+        _leave_in_time()
+
+
+def _leave_in_time() -> None:
+    """Why: a connection or a thread that will not end must not keep the port after Ctrl-C."""
+    last_resort = threading.Timer(LEAVING_S, os._exit, args=(0,))
+    last_resort.daemon = True
+    last_resort.start()
 
 
 def _serve(workspace: Workspace, options: LaunchOptions, ended: threading.Event) -> None:
