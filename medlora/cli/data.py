@@ -1,0 +1,147 @@
+"""`data`: check a file, import it, list and remove datasets."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from medlora.cli.output import JsonFlag, SetFlag, print_json, print_problems, print_table
+from medlora.config.schema import Config
+from medlora.dataset.check import CheckReport
+from medlora.errors import ConfigError, UserError
+from medlora.services import configure, data
+from medlora.services.data import AddOptions
+from medlora.workspace import Workspace
+
+commands = typer.Typer(help="Datasets.", no_args_is_help=True)
+_SHOWN = 50
+
+
+@commands.command("check")
+def check(
+    file: Annotated[str, typer.Argument(help="A JSONL file, or a dataset's name.")],
+    config: Annotated[str, typer.Option(help="The configuration whose limits and model count.")] = "starter",
+    sets: SetFlag = None,
+    json: JsonFlag = False,
+) -> None:
+    """Check every line; exit 2 if a row is wrong."""
+    ws = Workspace.open()
+    report = data.check_dataset(ws, file, _load_config(ws, config, sets))
+    if json:
+        print_json(_document(report))
+    else:
+        _print_report(report)
+    if report.errors or not report.valid:
+        sys.exit(2)
+
+
+def _load_config(ws: Workspace, name: str, sets: list[str] | None) -> Config:
+    examined = configure.examine_file(ws, name, sets=sets or ())
+    if examined.resolved is None:
+        raise ConfigError(examined.problems)
+    return examined.resolved.config
+
+
+def _document(report: CheckReport) -> dict[str, Any]:
+    tokens = report.tokens
+    return {
+        "rows": report.rows,
+        "valid": report.valid,
+        "usable": report.usable,
+        "shape": report.shape,
+        "sha256": report.sha256,
+        "problems": [
+            {"line": p.line, "kind": p.kind, "message": p.message, "severity": p.severity}
+            for p in report.problems
+        ],
+        "duplicates": [{"line": d.line, "of": d.of, "near": d.near} for d in report.duplicates],
+        "phi": [{"line": f.line, "field": f.field, "kind": f.kind, "masked": f.masked} for f in report.phi],
+        "phi_rows": report.phi_rows,
+        "tokens": None
+        if tokens is None
+        else {
+            "p50": tokens.p50,
+            "p95": tokens.p95,
+            "max": tokens.max,
+            "truncated": tokens.truncated,
+            "estimated": tokens.estimated,
+        },
+        "notices": report.notices,
+    }
+
+
+def _print_report(report: CheckReport) -> None:
+    print(f"{report.rows} rows, {report.valid} valid, {report.usable} used; shape {report.shape}")
+    if report.tokens is not None:
+        t = report.tokens
+        about = "about " if t.estimated else ""
+        print(f"tokens a row: {about}{t.p50} half of them, {t.p95} 95 %, {t.max} at most; {t.truncated} cut")
+    for notice in report.notices:
+        print(f"notice: {notice}")
+    left_out = [p for p in report.problems if p.severity != "error"]
+    for problem in left_out[:_SHOWN]:
+        print(f"left out: {problem}")
+    for copy in report.duplicates[:_SHOWN]:
+        print(f"line {copy.line}: {'nearly ' if copy.near else ''}the same as line {copy.of}")
+    for finding in report.phi[:_SHOWN]:
+        print(f"line {finding.line}: {finding.field}: may be personal data: {finding.kind}: {finding.masked}")
+    listed = (("left out", len(left_out)), ("copies", len(report.duplicates)), ("findings", len(report.phi)))
+    for name, found in listed:
+        if found > _SHOWN:
+            print(f"… and {found - _SHOWN} more {name}; --json lists all")
+    print_problems(report.errors)
+
+
+@commands.command("add")
+def add(
+    file: Annotated[Path, typer.Argument(help="A JSONL file.")],
+    name: Annotated[str | None, typer.Option(help="The dataset's name; a taken one gets -2.")] = None,
+    skip_bad_rows: Annotated[
+        bool, typer.Option("--skip-bad-rows", help="Accept that rows with problems are left out.")
+    ] = False,
+    redact: Annotated[bool, typer.Option("--redact", help="Replace what may be personal data.")] = False,
+    have_rights: Annotated[
+        bool, typer.Option("--i-have-the-right", help="I have the right to use the personal data in it.")
+    ] = False,
+    json: JsonFlag = False,
+) -> None:
+    """Import a file; the original stays where it is."""
+    if redact and have_rights:
+        raise UserError("--redact, --i-have-the-right: they exclude each other; give one of them")
+    options = AddOptions(
+        name=name,
+        skip_bad_rows=skip_bad_rows,
+        phi="redact" if redact else "rights" if have_rights else None,
+    )
+    card = data.add_dataset(Workspace.open(), file, options)
+    if json:
+        print_json(card)
+        return
+    print(f"{card.name}: {card.usable} of {card.rows} rows, shape {card.shape}")
+    if not card.phi_settled:
+        print(
+            f"{card.phi_rows} rows may hold personal data: training waits for --redact or --i-have-the-right"
+        )
+
+
+@commands.command("list")
+def list_datasets(json: JsonFlag = False) -> None:
+    """The imported datasets, newest first."""
+    cards = data.list_datasets(Workspace.open())
+    if json:
+        print_json(cards)
+        return
+    print_table(
+        ("NAME", "ROWS", "USED", "SHAPE", "ADDED"),
+        [(card.name, card.rows, card.usable, card.shape, card.created[:16]) for card in cards],
+    )
+
+
+@commands.command("remove")
+def remove(name: Annotated[str, typer.Argument(help="The dataset's name.")]) -> None:
+    """Delete a dataset for good."""
+    data.remove_dataset(Workspace.open(), name)
+    print(f"{name}: removed")

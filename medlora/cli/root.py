@@ -1,0 +1,43 @@
+"""The command line's root: one Typer app, a module for each group of verbs."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from medlora import __version__
+from medlora.cli import adapters, chat, config, data, machine, runs, safety
+
+cli = typer.Typer(
+    name="medlora",
+    help="From a JSONL file to a LoRA adapter, tested behind a safety layer, on your own machine.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+cli.add_typer(config.commands, name="config")
+cli.add_typer(data.commands, name="data")
+cli.add_typer(runs.commands, name="runs")
+cli.add_typer(safety.commands, name="safety")
+cli.add_typer(adapters.commands, name="adapters")
+cli.command("app")(machine.open_app)
+cli.command("doctor")(machine.doctor)
+cli.command("train")(runs.train)
+cli.command("chat")(chat.chat)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"medlora {__version__}")
+        raise typer.Exit
+
+
+@cli.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Every verb of the page is here too; --json prints one JSON document."""
