@@ -113,7 +113,7 @@ def apply_form(ws: Workspace, text: str, values: Mapping[str, Any]) -> str:
             raise InternalError(f"the form names a setting that does not exist (got {key})")
         value = _read(doc, given)
         current = _get(resolved.config, key) if resolved else get_value(text, key)
-        if value == current or (isinstance(value, str) and value.strip() == str(current).strip()):
+        if value == current or _reads_the_same(current, given):
             continue
         text = set_value(text, key, value)
         other = _PAIRS.get(key)
@@ -162,6 +162,17 @@ def _read(doc: SettingDoc, given: Any) -> Any:
         items = given.replace(",", "\n").split("\n") if isinstance(given, str) else list(given or ())
         return [str(item).strip() for item in items if str(item).strip()]
     return bool(given) if doc.kind == "switch" and not doc.optional else given
+
+
+def _reads_the_same(current: Any, given: Any) -> bool:
+    """Why: a widget may show less than the value (six digits, no final line end), and was not touched."""
+    if not isinstance(given, str):
+        return False
+    if isinstance(current, list):
+        shown = "\n".join(str(item) for item in current)
+    else:
+        shown = f"{current:g}" if isinstance(current, float) else str(current)
+    return given.replace("\r\n", "\n").strip() == shown.strip()
 
 
 def _get(config: Any, key: str) -> Any:

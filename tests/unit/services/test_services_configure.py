@@ -301,6 +301,20 @@ def test_the_form_writes_what_was_changed_and_keeps_the_comments(ws: Workspace) 
     assert "learning_rate: 5.0e-4      # small models take, and need, a higher rate" in changed
 
 
+def test_a_field_that_shows_less_than_the_value_changes_nothing(ws: Workspace) -> None:
+    text = (
+        "training:\n  learning_rate: 1.23456789e-4\n"
+        "safety:\n  defer_keywords: ['chest pain, left', fits]\n  system_prompt: |\n    Be kind.\n"
+    )
+    shown = {
+        "training.learning_rate": "0.000123457",
+        "safety.defer_keywords": "chest pain, left\nfits",
+        "safety.system_prompt": "Be kind.",
+        "training.early_stopping_patience": "",
+    }
+    assert configure.apply_form(ws, text, shown) == text
+
+
 def test_one_kind_of_warmup_in_the_form_takes_the_other_back(ws: Workspace) -> None:
     changed = configure.apply_form(ws, "training:\n  warmup_steps: 10\n", {"training.warmup_ratio": 0.2})
     examined = configure.examine(ws, changed).resolved
