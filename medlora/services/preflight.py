@@ -1,194 +1,254 @@
-"""What is wrong, or worth knowing, before a run starts."""
+"""What is looked at before a run starts: every hindrance in words, and what to expect."""
 
 from __future__ import annotations
 
+import os
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from medlora.config.plan import count_steps
+from medlora.config.plan import evaluates
 from medlora.config.schema import Config
-from medlora.dataset import store
-from medlora.dataset.check import CheckReport
+from medlora.dataset.store import find_source
 from medlora.errors import UserError
-from medlora.models.files import STARTER, local_folder, model_at_hand
-from medlora.runs.live import observe
-from medlora.runs.store import list_runs, load_record
+from medlora.models.files import STARTER, find_model, local_folder, read_facts
+from medlora.models.hardware import Hardware, report_hardware
+from medlora.runs.queue import find_active
+from medlora.runs.store import load_record
 from medlora.services import configure, data
 from medlora.services.configure import Examination
+from medlora.services.run_time import Load, forecast_time
 from medlora.workspace import Workspace
 
+Status = Literal["ok", "notice", "problem"]
 _GIB = 2**30
-_STARTER_GIB = 0.5
-# Until a run of this model was measured on this machine: a cautious guess for the starter on two cores.
-_ASSUMED_STARTER_SPEED = 150.0
+_STARTER_GIB = 0.6
 
 
 @dataclass(frozen=True)
 class Check:
-    """One row of the checklist; a problem keeps the run from starting, a notice does not."""
+    """One line of the list: what was looked at and what was found."""
 
     name: str
-    status: Literal["ok", "notice", "problem"]
+    status: Status
     message: str
 
 
 @dataclass(frozen=True)
-class Inspection:
-    """The checklist, and the dataset's report if it could be read."""
+class Source:
+    """The rows of a run, from an imported dataset or straight from a file."""
 
-    checks: list[Check]
-    report: CheckReport | None
+    name: str
+    path: Path
+    sha256: str
+    rows: int
+    usable: int
+    errors: int
+    phi_rows: int
+    errors_accepted: bool
+    phi_settled: bool
+    size_bytes: int
 
-
-def inspect_start(
-    ws: Workspace,
-    examined: Examination,
-    dataset: str,
-    *,
-    skip_bad_rows: bool = False,
-    phi_acknowledged: bool = False,
-) -> Inspection:
-    """Every check that can be made without torch and without the network."""
-    checks = [_check_config(examined)]
-    config = examined.resolved.config if examined.resolved else None
-    report: CheckReport | None = None
-    try:
-        path, card = store.find_source(ws, dataset)
-        report = _report(ws, dataset, config or Config(), path)
-        accepted = skip_bad_rows or bool(card and card.accepted_rejects)
-        settled = phi_acknowledged or bool(card and card.phi_settled)
-        checks += _check_rows(report, accepted=accepted, settled=settled)
-    except UserError as error:
-        checks.append(Check("Dataset", "problem", str(error)))
-    if config is not None:
-        checks.append(_check_model(ws, config))
-        checks.append(_check_memory(ws, config, report))
-        if report is not None and report.usable:
-            checks.append(_check_time(ws, config, report))
-        checks.append(_check_disk(ws, config))
-    return Inspection(checks, report)
+    @property
+    def record(self) -> dict[str, Any]:
+        """What the run's record keeps of it."""
+        return {
+            "name": self.name,
+            "path": str(self.path),
+            "sha256": self.sha256,
+            "rows": self.rows,
+            "usable": self.usable,
+        }
 
 
-def _report(ws: Workspace, dataset: str, config: Config, path: Path) -> CheckReport:
-    stat = path.stat()
-    key = (config.model_dump_json(), stat.st_size, stat.st_mtime_ns)
-    return _cached_report(ws, dataset, key)
+def find_rows(ws: Workspace, dataset: str | Path, config: Config) -> Source:
+    """The dataset of that name as its card tells it, or the file of that path, checked now.
 
-
-@lru_cache(maxsize=8)
-def _cached_report(ws: Workspace, dataset: str, key: tuple[str, int, int]) -> CheckReport:
-    """Why cached: the checklist is drawn at every look, the file only changes with its size or time."""
-    return data.check_dataset(ws, dataset, Config.model_validate_json(key[0]))
-
-
-def _check_config(examined: Examination) -> Check:
-    if examined.problems:
-        return Check("Configuration", "problem", "\n".join(str(problem) for problem in examined.problems))
-    notices = [str(problem) for problem in examined.notices]
-    return Check(
-        "Configuration", "notice" if notices else "ok", "\n".join(notices) or "All settings are valid."
+    Raises: UserError when there is neither, or the file cannot be read.
+    """
+    path, card = find_source(ws, dataset)
+    if card is not None:
+        return Source(
+            name=card.name,
+            path=path,
+            sha256=card.sha256,
+            rows=card.rows,
+            usable=card.usable,
+            errors=0,
+            phi_rows=card.phi_rows,
+            errors_accepted=card.accepted_rejects,
+            phi_settled=card.phi_settled,
+            size_bytes=card.size_bytes,
+        )
+    report = data.check_dataset(ws, path, config)
+    return Source(
+        name=path.stem,
+        path=path,
+        sha256=report.sha256,
+        rows=report.rows,
+        usable=report.usable,
+        errors=len(report.errors),
+        phi_rows=report.phi_rows,
+        errors_accepted=False,
+        phi_settled=report.phi_rows == 0,
+        size_bytes=report.size_bytes,
     )
 
 
-def _check_rows(report: CheckReport, *, accepted: bool, settled: bool) -> list[Check]:
-    checks = []
-    errors = len(report.errors)
-    summary = f"{report.usable} of {report.rows} rows are used."
-    if report.usable < 2:
-        checks.append(Check("Dataset", "problem", f"{summary} At least two are needed; add rows."))
-    elif errors and not accepted:
-        message = (
-            f"{errors} of {report.rows} rows cannot be used; mend them, or accept that they are left out."
-        )
-        checks.append(Check("Dataset", "problem", message))
-    elif report.usable < report.rows:
-        left = report.rows - report.usable
-        checks.append(
-            Check("Dataset", "notice", f"{summary} {left} are left out (bad, too long, too short, copies).")
+@dataclass(frozen=True)
+class Consent:
+    """What the user accepted: the loss of bad rows, and the use of rows that may name people."""
+
+    skip_bad_rows: bool = False
+    phi_acknowledged: bool = False
+
+
+def list_checks(
+    ws: Workspace, examined: Examination, source: Source | UserError | None, consent: Consent
+) -> list[Check]:
+    """Everything that speaks for or against starting, worst first within its subject.
+
+    source: None where the configuration did not resolve, so that nothing could be looked up.
+    """
+    checks = list(_check_config(examined))
+    if isinstance(source, UserError):
+        checks.append(Check("Data", "problem", str(source)))
+    if examined.resolved is None:
+        return checks
+    config = examined.resolved.config
+    if isinstance(source, Source):
+        checks += _check_rows(config, source, consent)
+    checks.append(_check_model(ws, config))
+    hardware = report_hardware(ws)
+    checks += _check_memory(ws, config, hardware)
+    if isinstance(source, Source) and source.usable:
+        load = Load(source.usable, source.size_bytes / max(1, source.rows))
+        checks.append(Check("Time", *forecast_time(ws, config, load, hardware)))
+    checks.append(_check_disk(ws, config))
+    checks += _check_queue(ws)
+    return checks
+
+
+def _check_config(examined: Examination) -> Iterator[Check]:
+    for problem in examined.problems:
+        yield Check("Configuration", "problem", str(problem))
+    if not examined.problems:
+        yield Check("Configuration", "ok", "Every setting is valid.")
+    for notice in examined.notices:
+        yield Check("Configuration", "notice", str(notice))
+
+
+def _check_rows(config: Config, source: Source, consent: Consent) -> Iterator[Check]:
+    held_back = round(source.usable * config.data.eval_dataset_size) if evaluates(config) else 0
+    if not source.path.is_file():
+        yield Check("Data", "problem", f"{source.path.name}: the file is gone; add the dataset again")
+    elif source.usable - held_back < 1:
+        yield Check(
+            "Data", "problem", f"{source.name}: no usable row is left to learn from (of {source.rows} rows)"
         )
     else:
-        checks.append(Check("Dataset", "ok", summary))
-    if report.tokens is not None and report.tokens.truncated:
-        cut = f"{report.tokens.truncated} rows are longer than max_seq_length; their ends are cut off."
-        checks.append(Check("Length", "notice", cut))
-    if report.phi_rows and not settled:
-        found = (
-            f"{report.phi_rows} rows may hold personal data; say in the Data tab what shall happen with it."
+        rest = f", {held_back} of them held back to measure" if held_back else ""
+        yield Check("Data", "ok", f"{source.name}: {source.usable} of {source.rows} rows are usable{rest}.")
+    if source.errors and not (source.errors_accepted or consent.skip_bad_rows):
+        yield Check(
+            "Data",
+            "problem",
+            f"{source.name}: {source.errors} of {source.rows} rows are wrong; mend them, "
+            "or accept that they are left out",
         )
-        checks.append(Check("Personal data", "problem", found))
-    return checks
+    if source.phi_rows and not (source.phi_settled or consent.phi_acknowledged):
+        yield Check(
+            "Privacy",
+            "problem",
+            f"{source.name}: {source.phi_rows} rows may tell who a patient is; say in the Data tab that you "
+            "may use them, or have the findings replaced",
+        )
 
 
 def _check_model(ws: Workspace, config: Config) -> Check:
     name = config.model.base_model_name
-    if model_at_hand(ws, name):
+    if find_model(ws, name) is not None:
         return Check("Model", "ok", f"{name} is on this machine.")
     if name == STARTER:
-        return Check("Model", "notice", "The starter model (about 90 MB) is fetched first, once.")
+        return Check(
+            "Model",
+            "notice",
+            "The starter model is fetched first (93 MB from the package index, 270 MB once unpacked).",
+        )
     if local_folder(name) is not None:
         return Check(
-            "Model", "problem", f"{name}: the folder lacks config.json, tokenizer.json or safetensors."
+            "Model",
+            "problem",
+            "model.base_model_name: the folder lacks config.json, tokenizer.json or safetensors "
+            f"(got {name})",
         )
-    if name.count("/") == 1 and not name.startswith((".", "/", "~")):
-        return Check("Model", "notice", f"{name} is fetched from the model hub first, once.")
-    return Check(
-        "Model", "problem", f"{name}: neither the starter, nor a Hub id (owner/model), nor a folder."
-    )
+    if name.count("/") != 1 or name.startswith((".", "/", "~")):
+        return Check(
+            "Model",
+            "problem",
+            f"model.base_model_name: there is no such model here (got {name}); "
+            "name the starter, a Hub id (owner/model) or a folder",
+        )
+    if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "TRUE", "YES", "ON"):
+        return Check(
+            "Model",
+            "problem",
+            f"model.base_model_name: {name} is not on this machine, and HF_HUB_OFFLINE forbids fetching it",
+        )
+    return Check("Model", "notice", f"{name} is downloaded when the run starts; that needs a network.")
 
 
-def _check_memory(ws: Workspace, config: Config, report: CheckReport | None) -> Check:
-    longest = report.tokens.max if report is not None and report.tokens is not None else None
+def _check_memory(ws: Workspace, config: Config, hardware: Hardware) -> Iterator[Check]:
+    if hardware.problem:
+        yield Check("Machine", "problem", f"{hardware.problem}; install the requirements again")
     try:
-        needed = configure.estimate(ws, config, longest=longest)
+        forecast = configure.estimate(ws, config)
     except UserError:
-        return Check("Memory", "notice", "Not known before the model is here.")
-    device = needed.device
-    where = "GPU memory" if device.kind == "cuda" else "memory"
-    if device.free_gib is None or needed.fits is None:
-        return Check("Memory", "notice", f"About {needed.total_gib:.1f} GB of {where} needed.")
-    words = f"About {needed.total_gib:.1f} of {device.free_gib:.1f} GB free {where} needed."
-    if needed.fits:
-        return Check("Memory", "ok", words)
-    advice = "Lay the remedy 'less memory' over the configuration, or choose a smaller model."
-    return Check("Memory", "notice", f"{words} It may not fit. {advice}")
-
-
-def _check_time(ws: Workspace, config: Config, report: CheckReport) -> Check:
-    share = config.data.eval_dataset_size
-    held_out = int(share) if share >= 1 else round(report.usable * share)
-    rows = max(1, report.usable - held_out)
-    steps = count_steps(config, rows)
-    speed, source = _known_speed(ws, config.model.base_model_name)
-    if report.tokens is None or not report.valid or speed is None:
-        return Check("Time", "ok", f"{steps} steps; how long is known once a run was measured here.")
-    per_row = report.tokens.total / report.valid
-    batch = config.training.per_device_train_batch_size * config.training.gradient_accumulation_steps
-    minutes = steps * min(batch, rows) * per_row / speed / 60
-    length = f"{minutes:.0f} minutes" if minutes >= 2 else f"{max(minutes * 60, 1):.0f} seconds"
-    return Check("Time", "ok", f"{steps} steps, about {length} ({source}).")
-
-
-def _known_speed(ws: Workspace, model: str) -> tuple[float | None, str]:
-    """Tokens per second of the newest measured run of this model, else a guess for the starter."""
-    for run in list_runs(ws)[:50]:
-        try:
-            used = load_record(run)["config"]["model"]["base_model_name"]
-        except (UserError, KeyError, TypeError):
-            continue
-        measured = observe(run).tokens_per_second
-        if used == model and measured:
-            return measured, "as fast as the last run of this model"
-    return (_ASSUMED_STARTER_SPEED, "a guess until one run was measured") if model == STARTER else (None, "")
+        yield Check("Memory", "notice", "The need is known once the model is here.")
+        return
+    need = f"About {forecast.total_gib:.1f} GiB are needed"
+    have = f"{hardware.free_gib:.1f} of {hardware.total_gib:.1f} GiB are free on {hardware.name}"
+    if forecast.total_gib > hardware.total_gib:
+        yield Check(
+            "Memory",
+            "problem",
+            f"{need}, more than there is: {have}; use a smaller batch or sequence length, gradient "
+            "checkpointing, 4-bit weights or a smaller model",
+        )
+    elif forecast.fits is False:
+        yield Check("Memory", "notice", f"{need}, and {have}: close other programs first.")
+    else:
+        yield Check("Memory", "ok", f"{need}; {have}.")
 
 
 def _check_disk(ws: Workspace, config: Config) -> Check:
+    """Checkpoints hold the adapter in fp32 and twice that for the optimizer; a fetched model its weights."""
+    need = 0.2
+    name = config.model.base_model_name
+    try:
+        facts = read_facts(ws, name)
+        if facts is not None:
+            adapter = configure.estimate(ws, config).trainable_parameters * 12 / _GIB
+            need += adapter * (config.training.save_total_limit + 2)
+        if find_model(ws, name) is None and facts is not None:
+            need += _STARTER_GIB if name == STARTER else facts.parameters * 2 / _GIB
+    except UserError:
+        pass  # an unknown family was reported with the configuration
     free = shutil.disk_usage(ws.home).free / _GIB
-    needed = 0.3 + (0 if model_at_hand(ws, config.model.base_model_name) else _STARTER_GIB)
-    if free < needed:
+    if free < need:
         return Check(
-            "Disk", "problem", f"{free:.1f} GB are free, about {needed:.1f} are needed; free some space."
+            "Disk",
+            "problem",
+            f"{ws.home}: about {need:.1f} GiB are needed and {free:.1f} GiB are free; make room, "
+            "or set MEDLORA_HOME to a folder on another disk",
         )
-    return Check("Disk", "ok", f"{free:.0f} GB are free.")
+    return Check("Disk", "ok", f"About {need:.1f} GiB are needed, {free:.0f} GiB are free.")
+
+
+def _check_queue(ws: Workspace) -> Iterator[Check]:
+    active = find_active(ws)
+    if active is not None:
+        name = load_record(active).get("adapter_name", active.run_id)
+        yield Check("Queue", "notice", f"{name} is training or waiting already; this run starts after it.")

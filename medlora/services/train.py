@@ -1,25 +1,19 @@
-"""The Train tab's verbs: look before starting, start, watch, stop, resume, remove.
-
-Nothing here waits for a run: each verb writes to disk and returns, and `view` reads the disk again.
-"""
+"""The Train tab's verbs: look before you leap, start, watch, stop, resume. All state is on disk."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from medlora.config.resolve import Resolved
-from medlora.dataset import store
-from medlora.dataset.check import CheckReport
 from medlora.errors import ConfigError, UserError
 from medlora.models.files import model_at_hand
-from medlora.runs import stop as stopping
+from medlora.runs import queue, watchdog
 from medlora.runs.live import observe
-from medlora.runs.queue import dispatch, find_active, requeue_run, submit_run, waiting_runs
-from medlora.runs.state import ENDED, Point, RunState, Status
+from medlora.runs.state import ACTIVE, Point, RunState, Status
+from medlora.runs.stop import request_stop
 from medlora.runs.store import (
     RunRequest,
     default_adapter_name,
@@ -27,278 +21,293 @@ from medlora.runs.store import (
     load_record,
     remove_run,
 )
-from medlora.runs.store import list_runs as list_run_paths
-from medlora.runs.watchdog import watch_runs
+from medlora.runs.store import list_runs as list_run_folders
 from medlora.services import configure
-from medlora.services.preflight import Check, inspect_start
-from medlora.workspace import RunPaths, Workspace
+from medlora.services.configure import Examination
+from medlora.services.preflight import Check, Consent, Source, find_rows, list_checks
+from medlora.workspace import RunPaths, Workspace, check_name
 
-__all__ = ["Check", "RunItem", "RunView", "StartOptions"]
+__all__ = ["Check", "Consent", "RunSummary", "RunView", "StartOptions"]
 
-MOST_POINTS = 500
+_MOST_POINTS = 500
 _LOG_BYTES = 16_384
-_CONTROL = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|[^\S\n]*[\x00-\x08\x0b-\x1f\x7f\x9b\u2028\u2029]")
+_LOG_LINES = 60
 
 
 @dataclass(frozen=True)
 class StartOptions:
-    """What the user said beside config and dataset.
+    """What may be said beside a configuration and a dataset.
 
-    token: the same for two presses that mean one start. skip_bad_rows and phi_acknowledged: consent given
-    here rather than with the dataset.
+    sets: `key=value` above everything else. token: makes repeated starts with it one run.
     """
 
     adapter_name: str | None = None
-    sets: Sequence[str] = ()
+    consent: Consent = field(default_factory=Consent)
+    sets: tuple[str, ...] = ()
     source_name: str = "config.yaml"
-    env: Mapping[str, str] | None = None
-    skip_bad_rows: bool = False
-    phi_acknowledged: bool = False
     token: str | None = None
 
 
 @dataclass(frozen=True)
-class RunItem:
-    """One run in the list."""
+class RunSummary:
+    """One line of the list of runs. adapter: the published one; adapter_name: the one wished for, before."""
 
     run_id: str
     adapter_name: str
     status: Status
     started: str
+    dataset: str
+    base_model: str
     step: int
     total_steps: int | None
     loss: float | None
     eval_loss: float | None
     eta_s: float | None
     adapter: str | None
-    dataset: str
-    phase: str = ""
+    error: str | None
 
 
 @dataclass(frozen=True)
 class RunView:
-    """Everything there is to show of one run; `fingerprint` changes whenever any of it does.
+    """Everything that a screen shows of a run.
 
-    state: its curves hold at most 500 points each. ahead: runs that come before it in the queue.
+    state: with at most 500 points a curve. fingerprint: changes exactly when the view should be redrawn.
+    ahead: how many runs come before a queued one. log_tail: plain text, without control characters.
     """
 
     run_id: str
     adapter_name: str
+    status: Status
     state: RunState
-    record: dict[str, Any]
     log_tail: str
-    ahead: int
     fingerprint: str
-
-    @property
-    def status(self) -> Status:
-        return self.state.status
-
-    @property
-    def error(self) -> str | None:
-        """Why it failed, in words."""
-        return self.state.reason if self.state.status == "failed" else None
+    ahead: int
+    elapsed_s: float | None
+    eta_s: float | None
+    record: dict[str, Any]
 
 
 def preflight(
-    ws: Workspace, text: str, dataset: str, *, sets: Sequence[str] = (), name: str = "config.yaml"
+    ws: Workspace, config: str | Examination, dataset: str | Path, options: StartOptions | None = None
 ) -> list[Check]:
-    """What would keep a run from starting or should be known before, in the order of a checklist."""
-    examined = configure.examine(ws, text, dataset, name=name, sets=sets)
-    return inspect_start(ws, examined, dataset).checks
+    """What speaks for or against starting; nothing is changed."""
+    options = options or StartOptions()
+    examined = _examine(ws, config, dataset, options)
+    return list_checks(ws, examined, _find_rows(ws, examined, dataset), options.consent)
 
 
 def start(
     ws: Workspace,
-    text: str,
-    dataset: str,
+    config: str | Examination,
+    dataset: str | Path,
+    options: StartOptions | None = None,
     *,
     adapter_name: str | None = None,
-    options: StartOptions | None = None,
 ) -> str:
-    """Queue a run and start it if the machine is free; its id. Two presses give one run.
+    """Queue a run and start it if the device is free; its id. Two clicks are one run.
 
-    Raises: ConfigError with every problem of the configuration; UserError for anything else that the
-    preflight calls a problem.
+    Raises: ConfigError for a configuration with problems, UserError with everything else that hinders.
     """
-    chosen = options or StartOptions()
-    examined = configure.examine(ws, text, dataset, name=chosen.source_name, sets=chosen.sets)
-    if examined.resolved is None or examined.problems:
+    options = options or StartOptions()
+    wished = adapter_name or options.adapter_name
+    if wished:
+        check_name(wished, "adapter")
+    examined = _examine(ws, config, dataset, options)
+    if examined.problems or examined.resolved is None:
         raise ConfigError(examined.problems)
-    found = inspect_start(
-        ws,
-        examined,
-        dataset,
-        skip_bad_rows=chosen.skip_bad_rows,
-        phi_acknowledged=chosen.phi_acknowledged,
-    )
-    wrong = [check for check in found.checks if check.status == "problem"]
-    if wrong or found.report is None:
-        raise UserError("\n".join(f"{check.name}: {check.message}" for check in wrong))
-    request = _request(ws, examined.resolved, dataset, found.report, (adapter_name, chosen))
-    run = submit_run(ws, request)
-    dispatch(ws)
+    source = find_rows(ws, dataset, examined.resolved.config)
+    hindrances = [
+        check.message
+        for check in list_checks(ws, examined, source, options.consent)
+        if check.status == "problem"
+    ]
+    if hindrances:
+        raise UserError("\n".join(hindrances))
+    run = queue.submit_run(ws, _make_request(ws, examined, source, replace(options, adapter_name=wished)))
+    queue.dispatch(ws)
     return run.run_id
 
 
-def _request(
-    ws: Workspace,
-    resolved: Resolved,
-    dataset: str,
-    report: CheckReport,
-    asked: tuple[str | None, StartOptions],
-) -> RunRequest:
-    name, options = asked
-    path, card = store.find_source(ws, dataset)
-    title = card.name if card else path.stem
+def _examine(
+    ws: Workspace, config: str | Examination, dataset: str | Path, options: StartOptions
+) -> Examination:
+    if isinstance(config, Examination):
+        return config
+    return configure.examine(ws, config, str(dataset), name=options.source_name, sets=options.sets)
+
+
+def _find_rows(ws: Workspace, examined: Examination, dataset: str | Path) -> Source | UserError | None:
+    if examined.resolved is None:
+        return None
+    try:
+        return find_rows(ws, dataset, examined.resolved.config)
+    except UserError as error:
+        return error
+
+
+def _make_request(ws: Workspace, examined: Examination, source: Source, options: StartOptions) -> RunRequest:
+    resolved = examined.resolved
+    assert resolved is not None
     model = resolved.config.model.base_model_name
-    wanted = (name or options.adapter_name or "").strip()
     return RunRequest(
         config=resolved.config.model_dump(mode="json"),
-        dataset={
-            "name": title,
-            "path": str(path),
-            "sha256": report.sha256,
-            "rows": report.rows,
-            "valid": report.valid,
-        },
-        adapter_name=wanted or default_adapter_name(title, model),
-        origins=dict(resolved.origins),
+        dataset=source.record,
+        adapter_name=options.adapter_name or default_adapter_name(source.name, model),
+        origins=resolved.origins,
         source_text=resolved.source_text,
         source_name=resolved.source_name,
-        notices=tuple(str(notice) for notice in resolved.notices),
-        skip_bad_rows=options.skip_bad_rows or bool(card and card.accepted_rejects),
-        phi_acknowledged=options.phi_acknowledged or bool(card and card.phi_settled),
+        notices=tuple(str(notice) for notice in examined.notices),
+        skip_bad_rows=source.errors_accepted or options.consent.skip_bad_rows,
+        phi_acknowledged=source.phi_settled or options.consent.phi_acknowledged,
         needs_network=not model_at_hand(ws, model),
         token=options.token,
     )
 
 
 def stop(ws: Workspace, run_id: str) -> None:
-    """Ask a run to stop and keep what it learned; pressing again changes nothing.
+    """Stop and keep what was learned; pressing again changes nothing.
 
     Raises: NotFoundError.
     """
-    stopping.request_stop(ws, find_run(ws, run_id))
+    request_stop(ws, find_run(ws, run_id))
 
 
 def discard(ws: Workspace, run_id: str) -> None:
-    """Ask a run to stop and keep nothing.
+    """Stop and keep nothing.
 
-    Raises: NotFoundError; UserError when it has ended.
+    Raises: NotFoundError, UserError when the run has ended.
     """
-    stopping.request_stop(ws, find_run(ws, run_id), discard=True)
+    request_stop(ws, find_run(ws, run_id), discard=True)
 
 
-def resume(ws: Workspace, run_id: str) -> str:
-    """Go on from the newest complete checkpoint, now or when the machine is free; the run's id.
+def resume(ws: Workspace, run_id: str) -> None:
+    """Queue a run again; its worker goes on from the newest checkpoint that verifies.
 
-    Raises: NotFoundError; UserError when there is nothing to resume.
+    Raises: NotFoundError, UserError when it is going, completed or discarded.
     """
-    run = find_run(ws, run_id)
-    requeue_run(ws, run)
-    dispatch(ws)
-    return run.run_id
+    queue.requeue_run(ws, find_run(ws, run_id))
+    queue.dispatch(ws)
 
 
 def remove(ws: Workspace, run_id: str) -> None:
-    """Delete a run's record, log and checkpoints; the adapter it published stays.
+    """Delete a run's folder with its checkpoints and log; its adapter stays.
 
-    Raises: NotFoundError; UserError while it is going.
+    Raises: NotFoundError, UserError while it is queued or going.
     """
     run = find_run(ws, run_id)
-    status = observe(run).status
-    if status not in ENDED and status != "lost":
-        raise UserError(f"run {run.run_id}: it is {status}; stop it first")
-    remove_run(run)
+    with queue.lock_queue(ws):
+        status = observe(run).status
+        if status in ACTIVE:
+            raise UserError(f"run {run.run_id}: it is {status}; stop it first")
+        remove_run(run)
 
 
-def list_runs(ws: Workspace) -> list[RunItem]:
+def supervise(ws: Workspace) -> None:
+    """Start what waits and see to what does not stop; called every few seconds by whoever is there."""
+    watchdog.watch_runs(ws)
+    queue.dispatch(ws)
+
+
+def find_active(ws: Workspace) -> str | None:
+    """The run that is going, else the first one that waits."""
+    run = queue.find_active(ws)
+    return run.run_id if run else None
+
+
+def list_runs(ws: Workspace) -> list[RunSummary]:
     """Every run, newest first; one whose record cannot be read is left out."""
-    items = []
-    for run in list_run_paths(ws):
+    summaries = []
+    for run in list_run_folders(ws):
         try:
-            items.append(_item(run))
+            summaries.append(_summarise(run, load_record(run), observe(run)))
         except UserError:
             continue
-    return items
+    return summaries
 
 
-def _item(run: RunPaths) -> RunItem:
-    record, state = load_record(run), observe(run)
-    return RunItem(
+def _summarise(run: RunPaths, record: dict[str, Any], state: RunState) -> RunSummary:
+    return RunSummary(
         run_id=run.run_id,
-        adapter_name=state.adapter or str(record.get("adapter_name", run.run_id)),
+        adapter_name=state.adapter or str(record.get("adapter_name", "")),
         status=state.status,
-        started=str(record.get("timestamp", ""))[:16].replace("T", " "),
+        started=_local_time(record.get("timestamp")),
+        dataset=str(record.get("dataset", {}).get("name", "")),
+        base_model=str(record.get("config", {}).get("model", {}).get("base_model_name", "")),
         step=state.step,
         total_steps=state.total_steps,
         loss=state.loss,
         eval_loss=state.eval_loss,
         eta_s=state.eta_s,
         adapter=state.adapter,
-        dataset=str((record.get("dataset") or {}).get("name", "")),
-        phase=state.phase,
+        error=state.reason if state.status == "failed" else None,
     )
 
 
+def _local_time(timestamp: object) -> str:
+    try:
+        return datetime.fromisoformat(str(timestamp)).astimezone().strftime("%Y-%m-%d %H:%M")
+    except ValueError:
+        return ""
+
+
 def view(ws: Workspace, run_id: str) -> RunView:
-    """One run as the disk tells it now.
+    """A run as it is now.
 
     Raises: NotFoundError.
     """
     run = find_run(ws, run_id)
     record, state = load_record(run), observe(run)
-    waiting = [other.run_id for other, _ in waiting_runs(ws)] if state.status == "queued" else []
+    waiting = [other.run_id for other, _ in queue.waiting_runs(ws)] if state.status == "queued" else []
+    going = queue.find_active(ws) if waiting else None
     ahead = waiting.index(run.run_id) if run.run_id in waiting else 0
-    active = find_active(ws) if state.status == "queued" else None
-    if active is not None and active.run_id not in waiting:
-        ahead += 1
-    tail = read_log_tail(run.log)
-    mark = (run.run_id, state.status, state.last_event_at, state.phase, state.phase_detail, ahead, len(tail))
+    ahead += going is not None and going.run_id not in waiting
+    log_tail = read_log_tail(run)
     return RunView(
         run_id=run.run_id,
-        adapter_name=state.adapter or str(record.get("adapter_name", run.run_id)),
-        state=_thin(state),
-        record=record,
-        log_tail=tail,
+        adapter_name=state.adapter or str(record.get("adapter_name", "")),
+        status=state.status,
+        state=replace(
+            state,
+            loss_points=thin_points(state.loss_points),
+            eval_points=thin_points(state.eval_points),
+            rate_points=thin_points(state.rate_points),
+        ),
+        log_tail=log_tail,
+        fingerprint=f"{state.status} {state.last_event_at} {ahead} {hash(log_tail)}",
         ahead=ahead,
-        fingerprint=repr((*mark, hash(tail))),
+        elapsed_s=_elapsed(state),
+        eta_s=state.eta_s if state.status == "running" else None,
+        record=record,
     )
 
 
-def _thin(state: RunState) -> RunState:
-    """A copy whose curves have at most 500 points, the first and the last among them."""
-    copy = RunState(**{name: getattr(state, name) for name in state.__dataclass_fields__})
-    for name in ("loss_points", "eval_points", "rate_points"):
-        setattr(copy, name, thin_points(getattr(state, name)))
-    return copy
+def _elapsed(state: RunState) -> float | None:
+    """Since the newest start; of an ended run what its worker counted."""
+    if state.seconds is not None:
+        return state.seconds
+    if state.started_at is None:
+        return None
+    until = state.ended_at or (state.last_event_at if state.status == "lost" else time.time())
+    return max(0.0, (until or state.started_at) - state.started_at)
 
 
-def thin_points(points: Sequence[Point], most: int = MOST_POINTS) -> list[Point]:
-    """At most so many of the points, evenly chosen, first and last kept."""
+def thin_points(points: list[Point], most: int = _MOST_POINTS) -> list[Point]:
+    """At most that many points, evenly chosen; the first and the last are always among them."""
     if len(points) <= most:
         return list(points)
-    step = (len(points) - 1) / (most - 1)
-    return [points[round(index * step)] for index in range(most)]
+    stride = (len(points) - 1) / (most - 1)
+    return [points[round(number * stride)] for number in range(most)]
 
 
-def read_log_tail(path: Path) -> str:
-    """The last lines of a log as plain text: no escape sequences, no control characters."""
+def read_log_tail(run: RunPaths) -> str:
+    """The last lines of the log, as plain text."""
     try:
-        with path.open("rb") as file:
+        with run.log.open("rb") as file:
             size = file.seek(0, 2)
             file.seek(max(0, size - _LOG_BYTES))
-            content = file.read()
+            text = file.read().decode("utf-8", errors="replace")
     except FileNotFoundError:
         return ""
-    text = content.decode("utf-8", "replace")
-    if size > _LOG_BYTES:
-        text = text.split("\n", 1)[-1]
-    return _CONTROL.sub("", text)
-
-
-def supervise(ws: Workspace) -> None:
-    """One look after the runs: end what does not stop, start what is next. Called every two seconds."""
-    watch_runs(ws)
-    dispatch(ws)
+    lines = [line.rsplit("\r", 1)[-1] for line in text.replace("\r\n", "\n").split("\n")]
+    plain = ("".join(c for c in line if c == "\t" or c.isprintable()) for line in lines[-_LOG_LINES:])
+    return "\n".join(plain).strip("\n")
