@@ -92,6 +92,10 @@ class _Server:
     def __init__(self, channel: Channel, inbox: Inbox, threads: int) -> None:
         # Heavy imports happen here, after the inbox listens: a client that leaves meanwhile is noticed.
         import torch
+
+        if not torch.cuda.is_available():
+            # PEFT would import it for its quantized layers, which only a GPU loads here: half a start's time.
+            sys.modules["bitsandbytes"] = None  # type: ignore[assignment]
         import transformers
 
         from medlora.inference.engine import Engine
