@@ -92,8 +92,14 @@ def resolve_file(
 
 
 def diagnose_text(text: str, *, name: str, search: TemplateSearch, above: Above | None = None) -> Diagnosis:
-    """The same as `resolve_text` for an editor: notices are there even when there are errors."""
-    return _diagnose(_Source(text, name, None), search, above or Above())
+    """The same as `resolve_text` for an editor: notices are there even when there are errors.
+
+    A name that is a file's path makes the text that file's: templates beside it are found first.
+    """
+    path = Path(name)
+    if not path.is_file():
+        return _diagnose(_Source(text, name, None), search, above or Above())
+    return _diagnose(_Source(text, search.display(path), path), search.first(path.parent), above or Above())
 
 
 def diagnose_file(path: Path, *, search: TemplateSearch, above: Above | None = None) -> Diagnosis:

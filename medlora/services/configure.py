@@ -115,12 +115,15 @@ def examine(
 ) -> Examination:
     """The verdict on a text, under this process's environment and `sets`.
 
+    `name` is what messages call the text; the path of a file lets it stand on templates beside it.
     `dataset` tells that one is chosen, so the one the file names need not be there; `rows`, the number of
     records to train on, lets warmup be checked against the length of the run.
     """
     above = Above(os.environ, sets)
-    diagnosis = diagnose_text(text, name=name, search=template_search(ws), above=above)
-    return _examine(ws, diagnosis, _Asked(name, dataset, rows))
+    search = template_search(ws)
+    diagnosis = diagnose_text(text, name=name, search=search, above=above)
+    shown = search.display(Path(name)) if Path(name).is_file() else name
+    return _examine(ws, diagnosis, _Asked(shown, dataset, rows))
 
 
 def examine_file(

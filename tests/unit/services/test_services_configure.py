@@ -253,6 +253,16 @@ def test_a_file_is_examined_by_path_or_by_name(ws: Workspace, tmp_path: Path) ->
         configure.examine_file(ws, "nope.yaml")
 
 
+def test_the_text_of_a_file_stands_on_templates_beside_it(ws: Workspace, tmp_path: Path) -> None:
+    (tmp_path / "ours.yaml").write_text("base_template: starter\noverrides: {lora: {r: 3}}\n")
+    (tmp_path / "x.yaml").write_text("base_template: ours\n")
+    examined = configure.examine(ws, "base_template: ours\n", name=str(tmp_path / "x.yaml"))
+    assert examined.resolved is not None
+    assert examined.resolved.config.lora.r == 3
+    broken = configure.examine(ws, "base_template: ours\nlora: {r: 0}\n", name=str(tmp_path / "x.yaml"))
+    assert broken.problems[0].line == 2
+
+
 # Form
 
 
