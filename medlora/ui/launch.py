@@ -151,9 +151,12 @@ def _serve(workspace: Workspace, options: LaunchOptions, ended: threading.Event)
 
     page = build_page(workspace)
     _end_on_signals(ended)
-    watch = threading.Thread(
-        target=watch_runs, args=(lambda: train.supervise(workspace), ended), name="watch-runs", daemon=True
-    )
+
+    def look() -> None:
+        train.supervise(workspace)
+        page.chat.make_room()
+
+    watch = threading.Thread(target=watch_runs, args=(look, ended), name="watch-runs", daemon=True)
     watch.start()
     try:
         address = page.open(options)

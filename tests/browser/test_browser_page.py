@@ -1,0 +1,90 @@
+"""The page as a browser meets it: what it loads, what it refuses, how it opens."""
+
+import os
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+
+import pytest
+
+from tests.browser.conftest import App, Visit
+
+pytestmark = pytest.mark.browser
+Visitor = Callable[[App], Visit]
+TABS = ["Data", "Configure", "Train", "Chat", "Adapters", "Safety"]
+
+
+def ask(app: App, path: str = "/", **headers: str) -> int:
+    request = urllib.request.Request(
+        app.url + path, headers={name.replace("_", "-"): value for name, value in headers.items()}
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=10) as reply:
+            return int(reply.status)
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+def test_every_tab_opens_without_asking_another_machine_or_complaining(
+    shared_app: App, visit: Visitor
+) -> None:
+    guest = visit(shared_app)
+    page = guest.open()
+    assert page.get_by_role("tab").all_inner_texts()[: len(TABS)] == TABS
+    for tab in TABS:
+        guest.show(tab)
+        page.get_by_role("heading", name=tab, exact=True, level=2).wait_for()
+    assert guest.foreign == []
+    assert guest.complaints == []
+
+
+def test_the_header_says_what_is_true(shared_app: App, visit: Visitor) -> None:
+    page = visit(shared_app).open()
+    header = page.locator("header.ml-header")
+    header.get_by_text("CPU, 2 cores").wait_for()
+    words = header.inner_text()
+    assert "Local: nothing leaves this machine" in words and "Not a medical device" in words
+
+
+def test_a_first_visit_begins_with_data_and_says_what_to_do(shared_app: App, visit: Visitor) -> None:
+    page = visit(shared_app).open()
+    assert page.locator("[role=tab][aria-selected=true]").inner_text() == "Data"
+    page.get_by_text("No dataset yet").first.wait_for()
+
+
+@pytest.mark.parametrize(("width", "height"), [(390, 844), (1440, 900)])
+def test_nothing_is_wider_than_the_window(shared_app: App, visit: Visitor, width: int, height: int) -> None:
+    guest = visit(shared_app)
+    guest.page.set_viewport_size({"width": width, "height": height})
+    page = guest.open()
+    for tab in ("Data", "Configure", "Train", "Chat"):
+        guest.show(tab)
+        page.get_by_role("heading", name=tab, exact=True, level=2).wait_for()
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_a_foreign_host_or_origin_is_refused_and_nothing_else_of_the_computer_is_served(
+    shared_app: App,
+) -> None:
+    assert ask(shared_app) == 200
+    assert ask(shared_app, Host="evil.example") == 400
+    assert ask(shared_app, Origin="http://evil.example") == 403
+    assert ask(shared_app, "/gradio_api/file=/etc/passwd") == 403
+    assert ask(shared_app, "/openapi.json") == 404
+    assert ask(shared_app, "/docs") == 404
+    assert ask(shared_app, "/monitoring/summary") in (403, 404)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="modes and signals are POSIX's")
+def test_the_end_of_the_app_wipes_its_uploads_and_closes_the_port(app: App, visit: Visitor) -> None:
+    visit(app).open()
+    uploads = app.home / ".medlora" / "uploads"
+    session = next(uploads.iterdir())
+    (session / "left.jsonl").write_text("{}", encoding="utf-8")
+    begin = time.monotonic()
+    assert app.end() == 0
+    assert time.monotonic() - begin < 10
+    assert list(uploads.iterdir()) == []
+    for folder in (app.home / ".medlora", app.home / "data", app.home / "experiments", uploads):
+        assert folder.stat().st_mode & 0o777 == 0o700

@@ -1,0 +1,103 @@
+"""A chat turn of the page: what is drawn, and what is asked first."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from medlora.services.chat import ChatService, ChatUpdate
+from medlora.services.chat_events import EngineEvent, Finished, Question, Started, Text
+from medlora.ui import chat_turns
+from medlora.ui.chat_turns import Desk
+from medlora.ui.chat_view import Conversation, describe_wait, show_bubbles, show_foot
+from medlora.workspace import Workspace
+
+
+class SpokenEngine:
+    """An engine that says what it is told to say; it takes the place of a model."""
+
+    def __init__(self, *pieces: str) -> None:
+        self.pieces = pieces
+        self.asked: list[Question] = []
+
+    def generate(self, question: Question, owner: str) -> Iterator[EngineEvent]:
+        self.asked.append(question)
+        yield Started("starter", None, "abcd1234")
+        for piece in self.pieces:
+            yield Text(piece, 1)
+        yield Finished(stopped=False, tokens=len(self.pieces), tokens_per_second=20.0)
+
+    def stop(self, owner: str) -> None: ...
+    def free(self, reason: str) -> None: ...
+    def close(self) -> None: ...
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    return Workspace.open(tmp_path / "home")
+
+
+def fields_of(service: ChatService) -> list[Any]:
+    return chat_turns.describe_speaker(chat_turns.settings_of(service, "base:starter"))[1:]
+
+
+def run_turn(desk: Desk, message: str) -> list[Any]:
+    return list(desk.send(message, None, "base:starter", *fields_of(desk.service)))
+
+
+def test_an_emergency_is_answered_with_the_fixed_text_and_no_model(workspace: Workspace) -> None:
+    engine = SpokenEngine("never")
+    desk = Desk(workspace, ChatService(workspace, engine))
+    last = run_turn(desk, "dad went grey and sweaty and is clutching his chest")[-1]
+    bubbles = last[1]
+    assert engine.asked == []
+    assert "no model was asked" in bubbles[-1]["content"]
+    assert 'class="ml-level ml-emergency"' in bubbles[-1]["content"]
+    desk.service.close()
+
+
+def test_a_message_that_names_a_person_is_asked_about_first(workspace: Workspace) -> None:
+    desk = Desk(workspace, ChatService(workspace, SpokenEngine("x")))
+    (asked,) = run_turn(desk, "My patient Mr. John Smith, MRN 12345678, has a cough")
+    assert asked[5]["visible"] is True
+    assert "This may identify a person" in asked[6] and "12345678" not in asked[6]
+
+
+def test_an_empty_message_does_nothing(workspace: Workspace) -> None:
+    desk = Desk(workspace, ChatService(workspace, SpokenEngine("x")))
+    (skipped,) = run_turn(desk, "   ")
+    assert skipped == {"__type__": "update"}
+
+
+def test_words_of_people_and_models_are_inert() -> None:
+    said = '<img src="https://evil.example/p.png"> ![x](https://evil.example/q.png)'
+    log = Conversation("c").add("user", said).add("assistant", said, "<div>foot</div>").lines
+    for bubble in show_bubbles(log):
+        assert "<img" not in bubble["content"] and "![" not in bubble["content"].replace("!&#91;", "")
+        assert "https://" not in bubble["content"]
+
+
+def test_the_foot_says_who_answered_and_why() -> None:
+    update = ChatUpdate(
+        text="x", level="caution", base_model="starter", weights="abcd1234", tokens=57, notes=("Ask a professional.",),
+        seconds_to_first_token=0.84, tokens_per_second=20.6, truncated=True,
+    )  # fmt: skip
+    foot = show_foot(update)
+    assert "starter · abcd1234 · 57 tokens · first word after 0.8 s · 21 tokens/s" in foot
+    assert "Ask a professional." in foot and "cut at its longest length" in foot
+    assert 'ml-caution">caution</span>' in foot
+
+
+def test_waiting_is_said_in_words() -> None:
+    assert describe_wait(ChatUpdate(queue_place=2)) == "In the queue, place 2…"
+    assert describe_wait(ChatUpdate(stage="loading_model")) == "Loading the model…"
+    assert (
+        describe_wait(ChatUpdate(stage="fetching the starter", fraction=0.5)) == "Fetching the starter 50 %…"
+    )
+    assert describe_wait(ChatUpdate()) == "Thinking…"
+
+
+def test_a_conversation_hands_on_roles_and_words_alone() -> None:
+    talk = Conversation("c").add("user", "a").add("assistant", "b", "<div>foot</div>")
+    assert talk.turns() == [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
