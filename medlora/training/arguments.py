@@ -13,27 +13,27 @@ from medlora.config.schema import Config
 from medlora.models.architecture import ArchitectureFacts
 from medlora.training.device import Setup
 
-# A merged batch may use this share of the memory that is free, and no more tokens than this.
-_MERGE_SHARE = 0.25
-_MERGE_TOKENS = 8192
+# One portion may use this share of the memory that is free. More tokens than this are no faster.
+_PORTION_SHARE = 0.25
+_PORTION_TOKENS = 2048
 
 
-def merge_batches(config: Config, facts: ArchitectureFacts, lengths: Sequence[int]) -> tuple[int, int]:
-    """(micro-batch, accumulation) with the same product as the config's, as few portions as memory allows.
+def cut_batches(config: Config, facts: ArchitectureFacts, lengths: Sequence[int]) -> tuple[int, int]:
+    """(micro-batch, accumulation) with the config's product, in as few portions as are fast and fit.
 
     Why: on a CPU a large matrix product is faster than several small ones, and the result is the same.
-    The longest records that could meet in one batch decide.
+    The longest records that could meet in one portion decide; one record is the least.
     """
-    batch, portions = config.training.per_device_train_batch_size, config.training.gradient_accumulation_steps
-    if config.training.gradient_checkpointing:
-        return batch, portions
+    effective = config.training.per_device_train_batch_size * config.training.gradient_accumulation_steps
+    most = float(_PORTION_TOKENS)
+    if not config.training.gradient_checkpointing:
+        free = psutil.virtual_memory().available
+        most = min(most, free * _PORTION_SHARE / activation_bytes(facts))
     longest = sorted(lengths, reverse=True)
-    free = psutil.virtual_memory().available
-    most = min(_MERGE_TOKENS, int(free * _MERGE_SHARE / activation_bytes(facts)))
-    for merged in range(portions, 1, -1):
-        if portions % merged == 0 and sum(longest[: batch * merged]) <= most:
-            return batch * merged, portions // merged
-    return batch, portions
+    for portion in range(effective, 1, -1):
+        if effective % portion == 0 and sum(longest[:portion]) <= most:
+            return portion, effective // portion
+    return 1, effective
 
 
 def activation_bytes(facts: ArchitectureFacts) -> int:

@@ -9,6 +9,7 @@ import torch
 from peft import PeftModel
 
 from medlora.training.collate import Example, FlatCollator, PaddedCollator
+from medlora.training.device import Setup
 from medlora.training.fit import run_decoder
 from medlora.training.loss import head_is_plain, label_loss, stock_loss
 
@@ -18,19 +19,20 @@ _TOLERANCE = {torch.float32: 1e-3}
 _HALF_TOLERANCE = 2e-2
 
 
-def losses_agree(model: PeftModel, examples: Sequence[Example], *, flat: bool, borders: bool = True) -> bool:
-    """Whether the label-only loss, flat if so asked, equals the one from full logits of a padded batch."""
+def losses_agree(model: PeftModel, examples: Sequence[Example], setup: Setup) -> bool:
+    """Whether the label-only loss, flat if so set up, equals the one from full logits of a padded batch."""
     base: Any = model.get_base_model()
     if not head_is_plain(base):
         return False
     device = next(model.parameters()).device
     short = _short(examples)
     padded = _on(device, PaddedCollator(0)(short))
-    fast = _on(device, FlatCollator(borders)(short)) if flat else dict(padded)
+    flat = FlatCollator(borders=setup.attention == "sdpa")
+    fast = _on(device, flat(short)) if setup.flat else dict(padded)
     training = model.training
     model.eval()
     try:
-        with torch.no_grad():
+        with torch.no_grad(), torch.autocast(device.type, setup.torch_dtype, enabled=bool(setup.autocast)):
             expected = stock_loss(model(**_inputs(padded), use_cache=False).logits, padded["shift_labels"])
             hidden = run_decoder(model, base, _inputs(fast))
             got = label_loss(hidden, base.get_output_embeddings().weight, fast["shift_labels"])

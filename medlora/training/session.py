@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass, replace
 from typing import Any
 
-from transformers import TrainerCallback
+from transformers import PrinterCallback, TrainerCallback
 
 from medlora.config.plan import count_steps, data_seed, keeps_best, plan_warmup
 from medlora.config.schema import Config
@@ -17,7 +17,7 @@ from medlora.models.files import STARTER, ModelFiles, find_model, read_model_con
 from medlora.models.hub import download_model
 from medlora.models.starter import prepare_starter
 from medlora.runs.events import append_event
-from medlora.training.arguments import merge_batches, training_arguments
+from medlora.training.arguments import cut_batches, training_arguments
 from medlora.training.attention import flat_is_proven
 from medlora.training.callbacks import Checkpointer, EarlyStopping, Reporter, Stopper
 from medlora.training.checkpoints import Checkpoint, newest_valid, remove_broken
@@ -143,7 +143,7 @@ def fit(session: Session, files: ModelFiles, examples: Examples, resume: Checkpo
     modules, notices = target_modules(facts, config)
     session.notice(*setup.notices, *notices)
     base = load_base(files.path, files.name, config, setup)
-    model, adapter = attach_adapter(base, config, modules)
+    model, adapter = attach_adapter(base, config, setup, modules)
     if known is None:
         setup = _proven(session, model, examples, setup)
         save_setup(session.run.root / "setup.json", setup)
@@ -184,7 +184,7 @@ def build_trainer(
     arguments = training_arguments(config, setup, session.checkpoints, total, bool(examples.evaluation))
     collator = FlatCollator(setup.attention == "sdpa") if setup.flat else PaddedCollator(_pad_id(model))
     group = arguments.per_device_train_batch_size * arguments.gradient_accumulation_steps
-    return LabelTrainer(
+    trainer = LabelTrainer(
         label_only=setup.label_only,
         order=EpochOrder(examples.lengths, config.training.train_sampling_strategy, data_seed(config), group),
         stop=lambda: session.stop.requested,
@@ -195,6 +195,8 @@ def build_trainer(
         eval_dataset=examples.evaluation or None,
         callbacks=callbacks,
     )
+    trainer.remove_callback(PrinterCallback)
+    return trainer
 
 
 def _choose(
@@ -210,14 +212,13 @@ def _choose(
     flat = setup.attention != "eager" and flat_is_proven(settings, examples.longest)
     batch, portions = config.training.per_device_train_batch_size, config.training.gradient_accumulation_steps
     if flat and setup.device == "cpu":
-        batch, portions = merge_batches(config, facts, examples.lengths)
+        batch, portions = cut_batches(config, facts, examples.lengths)
     return replace(setup, flat=flat, micro_batch=batch, accumulation=portions)
 
 
 def _proven(session: Session, model: Any, examples: Examples, setup: Setup) -> Setup:
     """The setup with only those fast paths that gave this model's own loss on a few short rows."""
-    borders = setup.attention == "sdpa"
-    if losses_agree(model, examples.train, flat=setup.flat, borders=borders):
+    if losses_agree(model, examples.train, setup):
         return replace(setup, label_only=True)
     training = session.config.training
     plain = replace(
@@ -226,7 +227,7 @@ def _proven(session: Session, model: Any, examples: Examples, setup: Setup) -> S
         micro_batch=training.per_device_train_batch_size,
         accumulation=training.gradient_accumulation_steps,
     )
-    return replace(plain, label_only=losses_agree(model, examples.train, flat=False))
+    return replace(plain, label_only=losses_agree(model, examples.train, plain))
 
 
 def _announce_plan(
