@@ -16,6 +16,28 @@ from medlora.safety.levels import Level
 from medlora.safety.tokens import Tokens
 
 _REACH = 7
+_CUE_REACH = 14
+_OPENING = 8
+_ECHOES = 6
+_ASKING = frozenset(
+    (
+        "tell",
+        "give",
+        "show",
+        "help",
+        "do",
+        "can",
+        "should",
+        "would",
+        "could",
+        "does",
+        "for",
+        "to",
+        "did",
+        "might",
+        "may",
+    )
+)
 _LIST_WORDS = frozenset((",", "or", "nor", "/", "ni", "ou", "oder", "atau", "o"))
 _AND_WORDS = frozenset(("and", "y", "et", "und", "dan", ","))
 _CLAUSE_CUES = ("history", "chronic", "resolved", "hypothetical", "family")
@@ -113,12 +135,35 @@ class Surroundings:
         )
 
     def _cue_covers(self, role: str, item: Hit, own: set[int]) -> bool:
-        """Whether a cue of that role stands in the item's clause."""
-        clause = self._tokens.clauses[item[0]]
-        reach = 14
-        for cue in _between(self.cue(role), item[0] - reach, item[1] + reach):
-            if self._tokens.clauses[cue[0]] == clause and not own.issuperset(range(*cue)):
-                return True
+        """Whether a cue of that role stands in the item's clause; one of recovery, later in its sentence."""
+        if role == "history" and self._told_as_past(item):
+            return True
+        numbers = self._tokens.sentences if role == "resolved" else self._tokens.clauses
+        first = item[1] if role == "resolved" else item[0] - _CUE_REACH
+        return any(
+            numbers[cue[0]] == numbers[item[0]] and not own.issuperset(range(*cue))
+            for cue in _between(self.cue(role), first, item[1] + _CUE_REACH)
+        )
+
+    def _told_as_past(self, item: Hit) -> bool:
+        """Whether the next sentence says when it was: "that was over a month ago"."""
+        after = self._sentences.get(self._tokens.sentences[item[0]] + 1)
+        if after is None:
+            return False
+        opens = _between(self.cue("back_reference"), after.start, after.start + 2)
+        return bool(opens) and bool(_between(self.cue("history"), after.start, after.start + _CUE_REACH))
+
+    def is_echo_of_past(self, items: tuple[Hit, ...], numbers: tuple[int, ...]) -> bool:
+        """Whether the same sign is called long-standing elsewhere, and nothing here says it is happening now."""
+        if any(self._is_acute(item) or self._in_sentence("present", item) for item in items):
+            return False
+        for item, number in zip(items, numbers, strict=True):
+            turn = self._tokens.turns[item[0]]
+            for other in self._hits[number][:_ECHOES]:
+                if other == item or self._tokens.turns[other[0]] != turn:
+                    continue
+                if self._cue_covers("chronic", other, set()) and not self._is_acute(other):
+                    return True
         return False
 
     def _in_sentence(self, role: str, item: Hit) -> bool:
@@ -139,7 +184,7 @@ class Surroundings:
         covered: dict[int, Hit] = {}
         tokens, words = self._tokens, self._tokens.words
         for cue in self.cue("negation"):
-            if taken.get(cue[0], 0) >= cue[1]:
+            if taken.get(cue[0], 0) >= cue[1] or self._is_interjection(cue):
                 continue
             left = _REACH
             place = cue[1]
@@ -153,6 +198,16 @@ class Surroundings:
                 left -= 1
                 place += 1
         return covered
+
+    def _is_interjection(self, cue: Hit) -> bool:
+        """Whether a bare "no" opens a sentence about someone: "no my chest hurts"."""
+        words = self._tokens.words
+        follows = words[cue[1]] if cue[1] < len(words) else ""
+        return (
+            words[cue[0]] == "no"
+            and cue[1] - cue[0] == 1
+            and (follows in self._catalogue.subjects or follows in _AND_WORDS)
+        )
 
     def _opens_subject(self, place: int) -> bool:
         """Whether a new subject or verb begins here, after "and" or a comma: the negation ends."""
@@ -175,13 +230,24 @@ class Surroundings:
 
     def _mark_general_sentences(self) -> None:
         """A sentence that asks about a subject, not about a person who has it."""
-        words, persons = self._tokens.words, self._catalogue.persons
         for cue in self.cue("definitional"):
             sentence = self._sentences[self._tokens.sentences[cue[0]]]
-            personal = any(words[place] in persons for place in range(cue[1], sentence.end))
+            if sentence.general or cue[0] - sentence.start > _OPENING:
+                continue
             acute = _between(self.cue("course"), sentence.start, sentence.end)
-            if not personal and not acute:
-                sentence.general = True
+            sentence.general = not acute and not self._is_personal(sentence, cue)
+
+    def _is_personal(self, sentence: _Sentence, cue: Hit) -> bool:
+        """Whether the sentence names someone who has it, beyond the one who asks."""
+        words, persons = self._tokens.words, self._catalogue.persons
+        for place in range(sentence.start, sentence.end):
+            if words[place] not in persons or cue[0] <= place < cue[1]:
+                continue
+            asks = place > sentence.start and words[place - 1] in _ASKING
+            begins = place == sentence.start and words[place] == "i"
+            if not (asks or begins):
+                return True
+        return False
 
 
 def _split_sentences(tokens: Tokens) -> dict[int, _Sentence]:

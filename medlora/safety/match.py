@@ -17,6 +17,7 @@ _TRIED = 4
 _NEIGHBOUR_SENTENCES = 2
 _NEIGHBOUR_TOKENS = 40
 _KEPT_PER_RULE = 3
+_ECHOED_ITEMS = 2
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,10 @@ class Reading:
                     break
                 if self._excluded(rule, items):
                     continue
-                contexts = self.surroundings(rule.language).contexts_of(items)
+                surroundings = self.surroundings(rule.language)
+                contexts = surroundings.contexts_of(items)
+                if len(rule.items) <= _ECHOED_ITEMS and surroundings.is_echo_of_past(items, rule.items):
+                    contexts |= {"chronic"}
                 level = soften(rule.level, contexts, self.catalogue.concepts[rule.concept].keeps)
                 match = Match(rule, items, contexts, level)
                 if level == rule.level:

@@ -27,6 +27,8 @@ def find_measures(catalogue: Catalogue, tokens: Tokens, hits: dict[int, list[Hit
                 if not (paired and _is_number(words[place + 2])):
                     continue
                 end = place + 3
+            elif place and words[place - 1] in _PAIR_LINKS and entry.beside:
+                continue
             if not entry.low <= value <= entry.high:
                 continue
             if units and not (end < len(words) and words[end] in units):

@@ -44,6 +44,7 @@ class WordForms:
     contextual: Mapping[str, tuple[tuple[str, ...], frozenset[str]]]
     breaks: frozenset[str]
     known: Callable[[str], bool]
+    known_form: Callable[[str], bool]
     correct: Callable[[str], str | None]
     common: frozenset[str]
 
@@ -75,6 +76,8 @@ class Tokenizer:
                 clause += 1
             first, last = folded.span(start, end)
             for word in self._plain(raw, nearby):
+                if not word:
+                    continue
                 into.words.append(word)
                 into.starts.append(first)
                 into.ends.append(last)
@@ -125,7 +128,7 @@ class Tokenizer:
     def _reduce(self, raw: str) -> tuple[str, ...]:
         """The plain words of one raw token: expanded, unrepeated, with a critical typo put right."""
         forms = self._forms
-        if len(raw) == 1 and not raw.isalnum():
+        if not raw[:1].isalnum():
             return (raw,)
         if raw in forms.expansions:
             return forms.expansions[raw]
@@ -137,8 +140,8 @@ class Tokenizer:
         if any(c in "013457@$" for c in word):
             word = word.translate(_LEET)
         if "'" in word:
-            return self._split_apostrophe(word)
-        if forms.known(word):
+            return self._split_apostrophe(word.strip("'")) if word.strip("'") else (raw,)
+        if forms.known_form(word):
             return (word,)
         for pattern in (r"\1\1", r"\1"):
             shorter = re.sub(r"(.)\1{2,}", pattern, word)
@@ -150,6 +153,8 @@ class Tokenizer:
         return (forms.correct(word) or word,)
 
     def _split_apostrophe(self, word: str) -> tuple[str, ...]:
+        if "'" not in word:
+            return self._reduce(word)
         stem, _, tail = word.rpartition("'")
         if tail == "s":
             return (self._reduce(stem)[0],) if stem else ("s",)

@@ -8,7 +8,6 @@ Source: the symmetric deletion idea (SymSpell); optimal string alignment distanc
 from __future__ import annotations
 
 from collections.abc import Iterable
-from itertools import combinations
 
 _MIN_LETTERS, _LONG_LETTERS, _MAX_LETTERS = 5, 8, 24
 
@@ -39,11 +38,10 @@ def allowed_distance(word: str) -> int:
 
 
 def _deletions(word: str, count: int) -> set[str]:
-    found = {word}
-    for removed in range(1, count + 1):
-        for places in combinations(range(len(word)), removed):
-            found.add("".join(c for i, c in enumerate(word) if i not in places))
-    return found
+    """The word with up to `count` (at most two) letters left out."""
+    once = {word[:i] + word[i + 1 :] for i in range(len(word))} if count else set()
+    twice = {short[:i] + short[i + 1 :] for short in once for i in range(len(short))} if count > 1 else set()
+    return {word} | once | twice
 
 
 class TypoIndex:
@@ -70,7 +68,8 @@ class TypoIndex:
         best: tuple[int, str] | None = None
         for key in _deletions(word, 2 if len(word) >= _LONG_LETTERS else 1):
             for target in self._index.get(key, ()):
-                limit = allowed_distance(target)
+                # Two slips are believed only when the word still begins the same way.
+                limit = allowed_distance(target) if word[0] == target[0] else 1
                 distance = edit_distance(word, target, limit)
                 if distance <= limit and (best is None or (distance, target) < best):
                     best = (distance, target)

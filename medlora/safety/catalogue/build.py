@@ -192,6 +192,7 @@ class _WordForms:
             contextual=self.contextual,
             breaks=self.breaks,
             known=trie.knows,
+            known_form=trie.knows_form,
             correct=typos.correct,
             common=common,
         )

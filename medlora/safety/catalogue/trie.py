@@ -6,6 +6,47 @@ from collections.abc import Iterable, Sequence
 
 _END = "\0"
 _MAX_SKIPPED = 3
+_ENDINGS = frozenset(
+    (
+        "",
+        "s",
+        "es",
+        "ed",
+        "d",
+        "e",
+        "ing",
+        "er",
+        "ers",
+        "y",
+        "ly",
+        "ness",
+        "ion",
+        "ions",
+        "ic",
+        "al",
+        "ation",
+        "ity",
+    )
+    + ("ies", "ied", "ting", "ted", "ping", "ped", "ning", "ned", "ming", "med", "ingly", "ory", "ive", "ism")
+    + (
+        "ous",
+        "ia",
+        "ias",
+        "ment",
+        "able",
+        "ably",
+        "th",
+        "t",
+        "ts",
+        "ful",
+        "or",
+        "ors",
+        "ent",
+        "ence",
+        "ance",
+        "ant",
+    )
+)
 Node = dict[str, "Node | list[int]"]
 Hit = tuple[int, int]
 
@@ -40,6 +81,12 @@ class PhraseTrie:
     def knows(self, word: str) -> bool:
         """Whether any phrase holds a word that this one matches."""
         return word in self._literals or word in self._fillers or bool(self._find_prefixes(word))
+
+    def knows_form(self, word: str) -> bool:
+        """Whether a word is listed, or a listed beginning with an ordinary ending."""
+        if word in self._literals or word in self._fillers:
+            return True
+        return any(word[len(key) - 1 :] in _ENDINGS for key in self._find_prefixes(word))
 
     def is_filler(self, word: str) -> bool:
         """Whether a phrase may skip this word."""
