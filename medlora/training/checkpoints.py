@@ -89,7 +89,7 @@ def checkpoint_to_resume(folder: Path) -> tuple[Checkpoint | None, list[str]]:
     A run without any checkpoint starts from the beginning (None).
     Raises: UserError when there are checkpoints and none of them verifies.
     """
-    notices = []
+    notices: list[str] = []
     for step, path in _numbered(folder):
         problem = problem_of(path)
         if problem is None:

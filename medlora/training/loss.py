@@ -65,7 +65,8 @@ def label_loss(
     keep = (shift_labels != IGNORED).reshape(-1)
     rows = hidden.reshape(-1, hidden.shape[-1])[keep].to(head.dtype)
     targets = shift_labels.reshape(-1)[keep]
-    return _ChunkedCrossEntropy.apply(rows, head, targets, denominator or max(len(targets), 1))  # type: ignore[no-any-return,no-untyped-call]
+    loss: torch.Tensor = _ChunkedCrossEntropy.apply(rows, head, targets, denominator or max(len(targets), 1))
+    return loss
 
 
 def stock_loss(
@@ -79,11 +80,11 @@ def stock_loss(
     return summed / (denominator or max(int((flat != IGNORED).sum()), 1))
 
 
-def head_is_plain(model: nn.Module) -> bool:
+def head_is_plain(model: Any) -> bool:
     """Whether the logits are nothing but `hidden @ head.T` with a frozen head, as our loss assumes."""
     config = model.config
     text = config.get_text_config() if hasattr(config, "get_text_config") else config
     if any(getattr(text, name, None) not in (None, 1, 1.0) for name in _LOGIT_CHANGES):
         return False
-    head = model.get_output_embeddings()  # type: ignore[operator]
+    head: Any = model.get_output_embeddings()
     return type(head) is nn.Linear and head.bias is None and not head.weight.requires_grad

@@ -37,6 +37,7 @@ def load_base(folder: Path, name: str, config: Config, setup: Setup) -> nn.Modul
         "dtype": setup.torch_dtype,
         "attn_implementation": attention_name(setup),
         "local_files_only": True,
+        "use_safetensors": True,
     }
     if setup.four_bit:
         settings["quantization_config"] = _quantization(config, setup)
@@ -50,7 +51,7 @@ def load_base(folder: Path, name: str, config: Config, setup: Setup) -> nn.Modul
     model.requires_grad_(False)
     if config.training.gradient_checkpointing:
         model.activation_checkpointing_enable({"use_reentrant": False})
-    return model  # type: ignore[no-any-return]
+    return model
 
 
 def _keep_weights_trainable(model: nn.Module) -> None:
@@ -59,6 +60,7 @@ def _keep_weights_trainable(model: nn.Module) -> None:
     Why: the packed form has no backward pass, so after an evaluation training would go on with gradients
     that are wrong without a word. Source: bitsandbytes 0.50, Linear4bit.forward.
     """
+    module: Any
     for module in model.modules():
         if hasattr(module, "support_avx512bf16_for_cpu"):
             module.support_avx512bf16_for_cpu = False

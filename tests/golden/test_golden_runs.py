@@ -159,7 +159,7 @@ def test_the_best_adapter_is_published_rather_than_the_last(kit: Kit) -> None:
 
 def test_a_stopped_run_keeps_its_adapter_and_resumes_as_if_never_stopped(kit: Kit) -> None:
     config = kit.config(
-        training={"max_steps": 60, "logging_steps": 1, "eval_steps": 1000, "load_best_model_at_end": False}
+        training={"max_steps": 30, "logging_steps": 1, "eval_steps": 1000, "load_best_model_at_end": False}
     )
     whole = kit.make_run(config, SETUP)
     assert kit.work(whole) == 0
@@ -169,8 +169,8 @@ def test_a_stopped_run_keeps_its_adapter_and_resumes_as_if_never_stopped(kit: Ki
     person.join()
     end = end_of(run)
     assert end["status"] == "stopped"
-    assert 3 <= end["steps"] < 60
-    assert end["reason"] == f"Stopped at step {end['steps']} of 60; the adapter was kept"
+    assert 3 <= end["steps"] < 30
+    assert end["reason"] == f"Stopped at step {end['steps']} of 30; the adapter was kept"
     facts = json.loads((kit.ws.adapter("tiny-2") / "provenance.json").read_text(encoding="utf-8"))
     assert facts["status"] == f"stopped at step {end['steps']}"
     run.stop_file.unlink()
