@@ -154,7 +154,7 @@ class Surroundings:
         return bool(opens) and bool(_between(self.cue("history"), after.start, after.start + _CUE_REACH))
 
     def is_echo_of_past(self, items: tuple[Hit, ...], numbers: tuple[int, ...]) -> bool:
-        """Whether the same sign is called long-standing elsewhere, and nothing here says it is happening now."""
+        """Whether the same sign is called long-standing elsewhere and nothing here says it is new."""
         if any(self._is_acute(item) or self._in_sentence("present", item) for item in items):
             return False
         for item, number in zip(items, numbers, strict=True):
@@ -217,7 +217,7 @@ class Surroundings:
         return words[place + 1] in self._catalogue.subjects
 
     def _consumed_by_phrases(self) -> dict[int, int]:
-        """For each token the furthest end of a phrase that holds it as a part: "not breathing", "not sure"."""
+        """For each token the furthest end of a phrase that holds it: "not breathing", "not sure"."""
         ends: dict[int, int] = {}
         pseudo = self._catalogue.cues.get((self._language, "cue_pseudo_negation"))
         for number, found in self._hits.items():

@@ -168,7 +168,7 @@ class Conversation:
             sign=info.sign,
         )
 
-    def make_finding(  # noqa: PLR0913 - one value per field of a finding
+    def make_finding(
         self,
         *,
         concept: str,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 
 from medlora.safety.catalogue import Catalogue
+from medlora.safety.catalogue.schema import MeasureEntry
 from medlora.safety.catalogue.trie import Hit
 from medlora.safety.tokens import Tokens
 
@@ -21,29 +22,26 @@ def find_measures(catalogue: Catalogue, tokens: Tokens, hits: dict[int, list[Hit
         if entry.beside and beside not in hits:
             continue
         for place, value in numbers:
-            end = place + 1
-            if entry.pair:
-                paired = place + 2 < len(words) and words[place + 1] in _PAIR_LINKS
-                if not (paired and _is_number(words[place + 2])):
-                    continue
-                end = place + 3
-            elif place and words[place - 1] in _PAIR_LINKS and entry.beside:
-                continue
             if not entry.low <= value <= entry.high:
                 continue
-            if units and not (end < len(words) and words[end] in units):
+            end = _reading_end(entry, place, words)
+            if end is None or (units and not (end < len(words) and words[end] in units)):
                 continue
-            if entry.beside:
-                near = _nearest(hits[beside], place, end, entry.reach, tokens)
-                if near is None:
-                    continue
-                found = (min(place, near[0]), max(end, near[1]))
-            else:
-                found = (place, end)
-            hits.setdefault(own, []).append(found)
+            near = _nearest(hits[beside], place, end, entry.reach, tokens) if entry.beside else (place, end)
+            if near is not None:
+                hits.setdefault(own, []).append((min(place, near[0]), max(end, near[1])))
     for _, own, _, _ in catalogue.measures:
         if own in hits:
             hits[own].sort()
+
+
+def _reading_end(entry: MeasureEntry, place: int, words: list[str]) -> int | None:
+    """Where the reading that begins here ends: a number, or a pair such as 70/40; None when it is not one."""
+    if entry.pair:
+        paired = place + 2 < len(words) and words[place + 1] in _PAIR_LINKS and _is_number(words[place + 2])
+        return place + 3 if paired else None
+    second_of_pair = place > 0 and words[place - 1] in _PAIR_LINKS and bool(entry.beside)
+    return None if second_of_pair else place + 1
 
 
 def _is_number(word: str) -> bool:

@@ -57,7 +57,6 @@ class StreamGuard:
         self._held = ""
         self._scanned = 0
         self._findings: list[Finding] = []
-        self._released_chars = 0
         self._verdict = "released"
         self.stopped = False
         self.cancelled = False
@@ -73,6 +72,11 @@ class StreamGuard:
     def findings(self) -> tuple[Finding, ...]:
         return tuple(self._findings)
 
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more may go out."""
+        return self.stopped or self.cancelled
+
     def cancel(self) -> None:
         """The user stopped the answer: what is held is thrown away and nothing more goes out."""
         self.cancelled = True
@@ -83,29 +87,29 @@ class StreamGuard:
 
         Raises: whatever the judge raises, after which nothing more goes out.
         """
-        if self.stopped or self.cancelled:
+        if self.ended:
             return ""
         released: list[str] = []
-        for start in range(0, len(text), MAX_HELD):
+        start = 0
+        while start < len(text) and not self.ended:
             self._held += text[start : start + MAX_HELD]
             self._release_ready(released)
-            if self.stopped:
-                break
+            start += MAX_HELD
         return "".join(released)
 
     def finish(self) -> GuardResult:
         """Judge what is left; call it once when the model is done."""
         text = ""
-        if not self.stopped and not self.cancelled and self._held:
+        if not self.ended and self._held:
             text = self._judge_and_release(len(self._held))
             self._held = ""
-        verdict = "cancelled" if self.cancelled else self._verdict
-        self.cancelled = self.cancelled or not self.stopped
+        verdict = "cancelled" if self.cancelled and not self.stopped else self._verdict
+        self.cancelled = True
         return GuardResult(text, verdict, self.findings, self.note, self.replacement)
 
     def _release_ready(self, released: list[str]) -> None:
         """Release every piece that is complete, in the order of the text, one judgement each."""
-        while not self.stopped:
+        while not self.ended:
             cut = self._find_cut()
             if cut == 0:
                 return
@@ -131,9 +135,8 @@ class StreamGuard:
 
         Why: a run-on is judged with the overlap that stays held, so that nothing hides at a cut.
         """
-        looked_at = self._held[: max(cut, 0)]
-        if not _ends_sentence(self._held, cut - 1) and len(self._held) >= MAX_HELD:
-            looked_at = self._held[:MAX_HELD]
+        runs_on = len(self._held) >= MAX_HELD and not _ends_sentence(self._held, cut - 1)
+        looked_at = self._held[: MAX_HELD if runs_on else cut]
         piece = self._held[:cut]
         try:
             judgement = self._judge.judge(self._tail + looked_at, len(self._tail))
@@ -148,7 +151,6 @@ class StreamGuard:
             return ""
         self._held = self._held[cut:]
         self._scanned = 0
-        self._released_chars += cut
         self._tail = (self._tail + piece)[-OVERLAP:]
         return piece
 

@@ -68,7 +68,7 @@ class Tokenizer:
         sentence = into.sentences[-1] + 1 if into.sentences else 0
         clause = into.clauses[-1] + 1 if into.clauses else 0
         for raw, start, end in pieces:
-            if raw[0] in _SENTENCE or raw[0] in "<[" and len(raw) > 1:
+            if raw[0] in _SENTENCE or (raw[0] in "<[" and len(raw) > 1):
                 sentence += 1
                 clause += 1
                 continue

@@ -1,195 +1,196 @@
-"""The Safety tab's verbs: try a message, screen a file, score a labelled one, read and verify the audit."""
+"""The verbs of the Safety tab and of `medlora safety`: try, screen, explain, score, compare, audit."""
 
 from __future__ import annotations
 
 import json
-import math
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from medlora import safety as safety_package
 from medlora.errors import UserError
-from medlora.safety.assessment import assess
-from medlora.safety.audit import AuditLog, VerifyReport
-from medlora.safety.decision import Decision
-from medlora.safety.policy import Policy
+from medlora.safety import AuditLog, Decision, Level, Policy, VerifyReport, assess
+from medlora.safety.catalogue import load_catalogue
+from medlora.safety.score import Labelled, Score, score_messages
 from medlora.workspace import Workspace
 
-LABELS = ("defer", "caution", "answer")
-_Z_95 = 1.959963984540054
+MAX_LINE_CHARS = 2_000_000
+_DEFERRED = {"defer", "emergency", "crisis"}
+_ANSWERED = {"answer", "none", "benign", "safe"}
 
 
 @dataclass(frozen=True)
-class Rate:
-    """A share with its 95 % interval (Wilson). Source: Wilson 1927, score interval."""
-
-    hits: int
-    total: int
-
-    @property
-    def share(self) -> float | None:
-        return self.hits / self.total if self.total else None
-
-    @property
-    def interval(self) -> tuple[float, float] | None:
-        """(low, high), None without a case."""
-        if not self.total:
-            return None
-        n, p, z = self.total, self.hits / self.total, _Z_95
-        centre = (p + z * z / (2 * n)) / (1 + z * z / n)
-        half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / (1 + z * z / n)
-        return max(0.0, centre - half), min(1.0, centre + half)
-
-    def as_dict(self) -> dict[str, Any]:
-        return {"hits": self.hits, "total": self.total, "share": self.share, "interval": self.interval}
-
-
-@dataclass(frozen=True)
-class Miss:
-    """A labelled message that was judged otherwise; `text` is the user's own, shown to them alone."""
+class Change:
+    """A message whose decision differs between two settings."""
 
     id: str
-    label: str
-    level: str
     text: str
+    before: str
+    after: str
+    expected: str
 
 
 @dataclass(frozen=True)
-class Score:
-    """How a labelled file was judged.
+class Comparison:
+    """What other keywords would change: how many messages, which, and the figures before and after."""
 
-    recall: messages labelled `defer` that did not reach the model. false_deferral: messages labelled
-    `answer` that were turned away. alarm_rate: unlabelled messages turned away. `caution` rows may go
-    either way. latency_ms: p50, p95 and p99 of one assessment.
-    """
-
-    recall: Rate
-    false_deferral: Rate
-    alarm_rate: Rate
-    by_level: dict[str, Rate]
-    misses: tuple[Miss, ...]
-    latency_ms: dict[str, float]
-    messages_per_second: float
-    catalogue_version: str
-
-
-def make_policy(settings: Mapping[str, Any] | None = None) -> Policy:
-    """The policy of a configuration's `safety` section, or the defaults.
-
-    Raises: UserError for edited messages that cannot be used.
-    """
-    return Policy.from_settings(settings or {})
+    messages: int
+    changes: tuple[Change, ...]
+    before: Score
+    after: Score
 
 
 def try_message(
-    ws: Workspace, message: str | Sequence[Mapping[str, str]], settings: Mapping[str, Any] | None = None
+    ws: Workspace, message: str | Sequence[Mapping[str, Any]], settings: Mapping[str, Any] | None = None
 ) -> Decision:
-    """The decision on a message or a conversation; nothing is recorded and no model is asked."""
+    """The decision on a text or on whole turns; its findings carry spans to highlight."""
+    del ws
     turns = [{"role": "user", "content": message}] if isinstance(message, str) else list(message)
-    return assess(turns, make_policy(settings))
+    return assess(turns, Policy.from_settings(settings or {}))
 
 
-def screen_lines(lines: Iterable[str], settings: Mapping[str, Any] | None = None) -> Iterator[dict[str, Any]]:
-    """One decision for each JSONL line `{"id", "text"}` or `{"id", "turns"}`, in the same order.
+def describe_cover() -> str:
+    """What the layer covers and what it does not, in its own words."""
+    return (safety_package.__doc__ or "").strip()
 
-    Raises: UserError that names the line.
+
+def screen_lines(
+    lines: Iterable[str], settings: Mapping[str, Any] | None = None, *, name: str = "input"
+) -> Iterator[dict[str, Any]]:
+    """One result per JSON line, in order.
+
+    Raises: UserError with the line's number for a line that is no message.
     """
-    policy = make_policy(settings)
-    for number, line in enumerate(lines, 1):
-        if line.strip():
-            row = _read_row(line, number)
-            yield {"id": row.get("id", number), **assess(_turns(row, number), policy).as_dict()}
+    policy = Policy.from_settings(settings or {})
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        row = _read_row(line, name, number)
+        decision = assess(_read_turns(row, name, number), policy)
+        yield {"id": row.get("id"), **decision.as_dict()}
 
 
-def _read_row(line: str, number: int) -> dict[str, Any]:
+def explain(text: str, settings: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """The record the audit keeps of a message, with the matched text and what was set aside."""
+    decision = assess([{"role": "user", "content": text}], Policy.from_settings(settings or {}))
+    return {
+        **decision.as_dict(),
+        "message": decision.message,
+        "register": decision.register,
+        "set_aside": [finding.as_dict() for finding in decision.dropped],
+        "signs": {finding.concept: finding.sign for finding in decision.findings + decision.dropped},
+        "catalogue_version": decision.catalogue_version,
+        "catalogue_sha256": load_catalogue().sha256,
+        "latency_ms": round(decision.latency_ms, 3),
+    }
+
+
+def score_file(ws: Workspace, path: Path, settings: Mapping[str, Any] | None = None) -> Score:
+    """The figures over a labelled JSONL file.
+
+    Each line holds `text` or `turns`, and `label` (answer, caution, defer) or `level` (answer to crisis).
+    Lines labelled caution may be answered or deferred. Lines without a label count for the alarm rate.
+    Raises: UserError for a file or a line that cannot be read.
+    """
+    del ws
+    return score_messages(read_labelled(path), Policy.from_settings(settings or {}))
+
+
+def labelled_path() -> Path:
+    """The labelled set that is shipped: for regression and to start from, not evidence."""
+    return Path(str(safety_package.__file__)).parent / "labelled" / "messages.jsonl"
+
+
+def what_would_change(
+    ws: Workspace,
+    before: Mapping[str, Any],
+    after: Mapping[str, Any],
+    path: Path | None = None,
+) -> Comparison:
+    """What other settings would change on a labelled file, the shipped one by default."""
+    del ws
+    messages = list(read_labelled(path or labelled_path()))
+    old, new = Policy.from_settings(before), Policy.from_settings(after)
+    changes = []
+    for message, _ in messages:
+        first, second = assess(message.turns, old).level, assess(message.turns, new).level
+        if first is not second:
+            expected = message.expected.label if message.expected is not None else ""
+            changes.append(Change(message.id, message.text, first.label, second.label, expected))
+    return Comparison(
+        len(messages), tuple(changes), score_messages(messages, old), score_messages(messages, new)
+    )
+
+
+def read_labelled(path: Path) -> Iterator[tuple[Labelled, bool]]:
+    """Each message of a labelled file, and whether it carries a label."""
+    try:
+        file = path.open(encoding="utf-8-sig")
+    except OSError as error:
+        raise UserError(f"{path.name}: the file cannot be read ({error.strerror}); choose another") from error
+    with file:
+        try:
+            for number, line in enumerate(file, start=1):
+                if line.strip():
+                    yield _read_labelled_row(_read_row(line, path.name, number), path.name, number)
+        except UnicodeDecodeError as error:
+            raise UserError(f"{path.name}: the file is not UTF-8 text; save it as UTF-8 JSONL") from error
+
+
+def _read_labelled_row(row: Mapping[str, Any], name: str, number: int) -> tuple[Labelled, bool]:
+    label, level = row.get("label"), row.get("level")
+    turns = tuple(_read_turns(row, name, number))
+    identity = str(row.get("id", number))
+    concept = str(row.get("concept") or "")
+    for word in (level, label):
+        if word is not None and word not in _DEFERRED | _ANSWERED | {"caution"}:
+            raise UserError(
+                f"{name}:{number}: level: there is no such level (got {word!r}); "
+                "use answer, caution, defer, emergency or crisis"
+            )
+    if label == "caution" or (label is None and level == "caution"):
+        return Labelled(identity, turns, None, concept, number), True
+    if level in _DEFERRED:
+        return Labelled(identity, turns, Level.parse(str(level)), concept, number), True
+    if label == "defer":
+        return Labelled(identity, turns, Level.DEFER, concept, number), True
+    labelled = label is not None or level is not None
+    return Labelled(identity, turns, Level.ANSWER, concept, number), labelled
+
+
+def _read_row(line: str, name: str, number: int) -> dict[str, Any]:
+    if len(line) > MAX_LINE_CHARS:
+        raise UserError(
+            f"{name}:{number}: the line is too long (got {len(line)} characters); split the message"
+        )
     try:
         row = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"line {number}: it is not JSON ({type(error).__name__}); mend it") from None
+    except ValueError as error:
+        raise UserError(f"{name}:{number}: this is not JSON ({error}); write one object a line") from error
     if not isinstance(row, dict):
-        raise UserError(f'line {number}: it is not an object; write {{"id": …, "text": …}}')
+        raise UserError(
+            f"{name}:{number}: this is not an object (got {type(row).__name__}); write one a line"
+        )
     return row
 
 
-def _turns(row: Mapping[str, Any], number: int) -> list[dict[str, str]]:
-    if isinstance(row.get("text"), str):
-        return [{"role": "user", "content": row["text"]}]
+def _read_turns(row: Mapping[str, Any], name: str, number: int) -> list[Mapping[str, Any]]:
     turns = row.get("turns")
-    if isinstance(turns, list) and turns and all(_is_turn(turn) for turn in turns):
-        return turns
-    raise UserError(
-        f'line {number}: it has neither "text" nor "turns" with role and content; add one of them'
-    )
+    if turns is None and isinstance(row.get("text"), str):
+        return [{"role": "user", "content": row["text"]}]
+    whole = isinstance(turns, list) and turns and all(_is_turn(turn) for turn in turns)
+    if not whole:
+        raise UserError(
+            f"{name}:{number}: there is no message; write `text`, or `turns` with role and content"
+        )
+    return list(turns or ())
 
 
 def _is_turn(turn: object) -> bool:
-    return isinstance(turn, dict) and all(isinstance(turn.get(key), str) for key in ("role", "content"))
-
-
-def score_file(path: Path, settings: Mapping[str, Any] | None = None) -> Score:
-    """How the rows of a labelled file are judged; rows without a label count to the alarm rate.
-
-    Raises: UserError when the file cannot be read or a row has an unknown label.
-    """
-    try:
-        lines = path.read_text(encoding="utf-8-sig").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path.name}: it cannot be read as UTF-8 text ({type(error).__name__})") from None
-    policy = make_policy(settings)
-    judged: list[tuple[dict[str, Any], Decision]] = []
-    spent: list[float] = []
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        row = _read_row(line, number)
-        if row.get("label", "answer") not in LABELS:
-            known = ", ".join(LABELS)
-            raise UserError(f"line {number}: label: it is unknown (got {row['label']!r}); use one of {known}")
-        began = time.perf_counter()
-        decision = assess(_turns(row, number), policy)
-        spent.append(time.perf_counter() - began)
-        judged.append((row, decision))
-    if not judged:
-        raise UserError(f"{path.name}: it has no row; give it one labelled message a line")
-    return _score(judged, sorted(spent))
-
-
-def _score(judged: list[tuple[dict[str, Any], Decision]], spent: list[float]) -> Score:
-    away = [(row, decision, not decision.calls_model) for row, decision in judged]
-    wanted = [(row, gone) for row, _, gone in away if row.get("label") == "defer"]
-    benign = [gone for row, _, gone in away if row.get("label") == "answer"]
-    unlabelled = [gone for row, _, gone in away if "label" not in row]
-    levels: dict[str, list[bool]] = {}
-    for row, gone in wanted:
-        levels.setdefault(str(row.get("level") or "defer"), []).append(gone)
-    misses = tuple(
-        Miss(str(row.get("id", "")), str(row.get("label", "")), decision.level.label, _text(row))
-        for row, decision, gone in away
-        if (row.get("label") == "defer" and not gone) or (row.get("label", "answer") == "answer" and gone)
+    return (
+        isinstance(turn, dict) and isinstance(turn.get("role"), str) and isinstance(turn.get("content"), str)
     )
-    return Score(
-        recall=_rate([gone for _, gone in wanted]),
-        false_deferral=_rate(benign),
-        alarm_rate=_rate(unlabelled),
-        by_level={name: _rate(gone) for name, gone in sorted(levels.items())},
-        misses=misses,
-        latency_ms={
-            f"p{share}": round(1000 * spent[min(len(spent) - 1, len(spent) * share // 100)], 3)
-            for share in (50, 95, 99)
-        },
-        messages_per_second=round(len(spent) / sum(spent), 1) if sum(spent) else 0.0,
-        catalogue_version=judged[0][1].catalogue_version,
-    )
-
-
-def _rate(hits: Sequence[bool]) -> Rate:
-    return Rate(sum(hits), len(hits))
-
-
-def _text(row: Mapping[str, Any]) -> str:
-    return str(row["text"]) if "text" in row else str(row["turns"][-1]["content"])
 
 
 def verify_audit(ws: Workspace) -> VerifyReport:
@@ -197,9 +198,31 @@ def verify_audit(ws: Workspace) -> VerifyReport:
     return AuditLog(ws.audit).verify()
 
 
-def audit_entries(ws: Workspace, *, limit: int = 100, level: str | None = None) -> list[dict[str, Any]]:
-    """The newest entries, the newest first, those of one level if asked."""
-    entries = [
-        entry for entry in AuditLog(ws.audit).entries() if level is None or entry.get("level") == level
+def audit_entries(
+    ws: Workspace,
+    *,
+    limit: int = 200,
+    level: str | None = None,
+    action: str | None = None,
+    chat: str | None = None,
+    concept: str | None = None,
+) -> list[dict[str, Any]]:
+    """The newest entries that fit every filter, the newest first."""
+    wanted = {"level": level, "action": action, "chat": chat}
+    fitting = [
+        entry
+        for entry in AuditLog(ws.audit).entries()
+        if all(value is None or entry.get(key) == value for key, value in wanted.items())
+        and (concept is None or any(found.get("concept") == concept for found in entry.get("findings", ())))
     ]
-    return entries[::-1][:limit]
+    return fitting[::-1][:limit]
+
+
+def purge_audit(ws: Workspace, older_than_days: float) -> int:
+    """Remove old entries; the rest stays provable. Returns how many went.
+
+    Raises: UserError for a log that does not verify, or for a negative age.
+    """
+    if older_than_days < 0:
+        raise UserError(f"days: the age cannot be negative (got {older_than_days}); use 0 or more")
+    return AuditLog(ws.audit).purge(older_than_days)

@@ -185,7 +185,7 @@ class _WordForms:
         return " ".join(words)
 
     def for_tokenizer(self, trie: PhraseTrie) -> WordForms:
-        common = self._lookalikes | self.fillers | self.subjects | self.persons | self.numbers
+        common = frozenset(self._lookalikes) | self.fillers | self.subjects | self.persons | self.numbers
         typos = TypoIndex(self._critical, common)
         return WordForms(
             expansions=self.expansions,

@@ -2,50 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 
 _END = "\0"
 _MAX_SKIPPED = 3
-_ENDINGS = frozenset(
-    (
-        "",
-        "s",
-        "es",
-        "ed",
-        "d",
-        "e",
-        "ing",
-        "er",
-        "ers",
-        "y",
-        "ly",
-        "ness",
-        "ion",
-        "ions",
-        "ic",
-        "al",
-        "ation",
-        "ity",
-    )
-    + ("ies", "ied", "ting", "ted", "ping", "ped", "ning", "ned", "ming", "med", "ingly", "ory", "ive", "ism")
-    + (
-        "ous",
-        "ia",
-        "ias",
-        "ment",
-        "able",
-        "ably",
-        "th",
-        "t",
-        "ts",
-        "ful",
-        "or",
-        "ors",
-        "ent",
-        "ence",
-        "ance",
-        "ant",
-    )
+_ENDING = re.compile(
+    r"|s|es|ed|d|e|ing|ers?|y|ly|ness|ions?|ic|al|ation|ity|ies|ied|ting|ted|ping|ped|ning|ned|ming|med|ingly|ory|ive"
+    r"|ism|ous|ias?|ment|able|ably|th|ts?|ful|ors?|ent|ence|ance|ant"
 )
 Node = dict[str, "Node | list[int]"]
 Hit = tuple[int, int]
@@ -86,7 +50,7 @@ class PhraseTrie:
         """Whether a word is listed, or a listed beginning with an ordinary ending."""
         if word in self._literals or word in self._fillers:
             return True
-        return any(word[len(key) - 1 :] in _ENDINGS for key in self._find_prefixes(word))
+        return any(_ENDING.fullmatch(word[len(key) - 1 :]) for key in self._find_prefixes(word))
 
     def is_filler(self, word: str) -> bool:
         """Whether a phrase may skip this word."""
