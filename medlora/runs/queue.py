@@ -142,16 +142,16 @@ def dispatch(ws: Workspace, command: tuple[str, ...] | None = None) -> list[str]
 def _owners(ws: Workspace) -> list[RunPaths]:
     """Runs whose process is alive, also after its end was written: its memory is not free yet.
 
-    A worker that dispatches as its last act does not count itself.
+    A worker that dispatches as its last act, its end written, does not count itself.
     """
     owners = [run for run, _ in _live(ws)]
     for run in list_runs(ws):
         event = last_event(run)
         if event and event["kind"] == "ended" and time.time() - event["time"] < _LEAVING_S:
             state = observe(run)
-            if is_alive(state.pid, state.pid_start, run.run_id):
+            if state.pid != os.getpid() and is_alive(state.pid, state.pid_start, run.run_id):
                 owners.append(run)
-    return [run for run in owners if observe(run).pid != os.getpid()]
+    return owners
 
 
 def _device(run: RunPaths) -> str:
