@@ -9,10 +9,10 @@ from typing import Annotated, Any
 import typer
 
 from medlora.cli.output import JsonFlag, SetFlag, print_json, print_table
-from medlora.errors import ConfigError, RunFailedError
+from medlora.errors import ConfigError, RunFailedError, UserError
 from medlora.services import configure
 from medlora.services import train as training
-from medlora.services.train import RunView, StartOptions
+from medlora.services.train import Consent, RunView, StartOptions
 from medlora.workspace import Workspace
 
 commands = typer.Typer(help="Training runs.", no_args_is_help=True)
@@ -42,17 +42,16 @@ def train(
     dataset = data or _configured_dataset(ws, config, sets)
     options = StartOptions(
         adapter_name=name,
-        sets=sets or (),
-        source_name=str(path),
-        skip_bad_rows=skip_bad_rows,
         # Whoever names a file on the command line has it at hand; the page asks instead.
-        phi_acknowledged=True,
+        consent=Consent(skip_bad_rows=skip_bad_rows, phi_acknowledged=True),
+        sets=tuple(sets or ()),
+        source_name=str(path),
     )
     text = path.read_text(encoding="utf-8")
-    for check in training.preflight(ws, text, dataset, sets=sets or (), name=str(path)):
-        if check.status == "notice" or check.name == "Personal data":
+    for check in training.preflight(ws, text, dataset, options):
+        if check.status == "notice":
             print(f"{check.name}: {check.message}", file=sys.stderr)
-    run_id = training.start(ws, text, dataset, options=options)
+    run_id = training.start(ws, text, dataset, options)
     if detach:
         print_json({"run_id": run_id, "status": training.view(ws, run_id).status}, one_line=True)
         return
@@ -63,7 +62,10 @@ def _configured_dataset(ws: Workspace, config: str, sets: list[str] | None) -> s
     examined = configure.examine_file(ws, config, sets=sets or ())
     if examined.resolved is None or examined.problems:
         raise ConfigError(examined.problems)
-    return examined.resolved.config.data.dataset_path
+    path = examined.resolved.config.data.dataset_path
+    if not path:
+        raise UserError("--data: no dataset is named, and data.dataset_path is empty; name one of them")
+    return path
 
 
 def _follow(ws: Workspace, run_id: str, *, quiet: bool) -> RunView:
@@ -100,6 +102,7 @@ def _draw(bar: Any, view: RunView) -> None:
         bar.total = state.total_steps
         bar.n = state.step
         shown = {"loss": state.loss, "eval": state.eval_loss, "tok/s": state.tokens_per_second}
+        bar.set_description_str("")
         bar.set_postfix({key: f"{value:.4g}" for key, value in shown.items() if value is not None})
     else:
         bar.set_description_str(f"{state.phase or view.status}: {state.phase_detail}".rstrip(": "))
@@ -160,7 +163,7 @@ def show(run_id: IdArgument, json: JsonFlag = False) -> None:
         "eval_loss": state.eval_loss,
         "eta_s": state.eta_s,
         "adapter": state.adapter,
-        "error": view.error,
+        "error": state.reason if view.status == "failed" else None,
     }
     if json:
         print_json(document)
@@ -188,7 +191,8 @@ def resume(
 ) -> None:
     """Go on from the newest complete checkpoint."""
     ws = Workspace.open()
-    known = training.resume(ws, run_id)
+    training.resume(ws, run_id)
+    known = training.view(ws, run_id).run_id
     if detach:
         print_json({"run_id": known, "status": training.view(ws, known).status}, one_line=True)
         return

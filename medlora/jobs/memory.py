@@ -50,7 +50,7 @@ class TraceRequest:
 
 
 @dataclass
-class LiveBytes(TorchDispatchMode):  # type: ignore[misc]
+class LiveBytes(TorchDispatchMode):
     """Counts the bytes of every storage that is alive, and their peak."""
 
     current: int = 0

@@ -87,6 +87,40 @@ def _concepts(entry: Mapping[str, Any]) -> list[str]:
     return [str(item.get("concept", "")).replace("_", " ") for item in entry.get("findings", ()) if item]
 
 
+def show_score(path: Path) -> str:
+    """Recall and false deferral on a labelled file, with the messages that were judged otherwise."""
+    score = safety.score_file(path)
+    figures = present.big_numbers(
+        [
+            ("Recall", _percent(score.recall), _interval(score.recall, "of those to be deferred")),
+            (
+                "False deferral",
+                _percent(score.false_deferral),
+                _interval(score.false_deferral, "of harmless ones"),
+            ),
+            ("Alarm rate", _percent(score.alarm_rate), _interval(score.alarm_rate, "of unlabelled ones")),
+        ]
+    )
+    if not score.misses:
+        return figures + present.notice("info", "No miss", "Every message was judged as it is labelled.")
+    rows = [
+        (miss.id, miss.label or "–", miss.level, miss.text[:200]) for miss in score.misses[:SHOWN_ENTRIES]
+    ]
+    caption = f"{present.count(len(score.misses), 'message')} judged otherwise; the first {len(rows)}."
+    return figures + present.table(("Id", "Label", "Judged", "Message"), rows, caption=caption)
+
+
+def _percent(rate: safety.Rate) -> str:
+    return "–" if rate.share is None else f"{rate.share:.0%}"
+
+
+def _interval(rate: safety.Rate, what: str) -> str:
+    if rate.interval is None:
+        return "no such row"
+    low, high = rate.interval
+    return f"{rate.hits} {what.replace('of', f'of {rate.total}', 1)}; 95 %: {low:.0%} to {high:.0%}"
+
+
 # Layout and wiring
 
 
@@ -123,7 +157,7 @@ def build_safety_tab() -> SafetyTab:
         words(
             present.heading(
                 "Score your own messages",
-                'JSONL, one message a line: {"text": "…", "level": "emergency"}. It stays on this machine.',
+                'JSONL, one message a line: {"text": "…", "label": "defer"}. It stays on this machine.',
             )
         )
         labelled = gr.File(
@@ -147,7 +181,7 @@ def wire_safety_tab(tab: SafetyTab, workspace: Workspace) -> None:
         if path is None:
             return [gr.skip(), gr.skip()]
         try:
-            return [None, show_score(workspace, Path(path))]
+            return [None, show_score(Path(path))]
         finally:
             drop_upload(Path(path))
 

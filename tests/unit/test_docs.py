@@ -40,7 +40,9 @@ def _commands() -> list[tuple[str, list[str]]]:
     return found
 
 
-@pytest.mark.parametrize(("place", "words"), _commands(), ids=lambda value: value if isinstance(value, str) else "")
+@pytest.mark.parametrize(
+    ("place", "words"), _commands(), ids=lambda value: value if isinstance(value, str) else ""
+)
 def test_every_command_in_the_docs_exists(place: str, words: list[str]) -> None:
     verbs = []
     for word in words:
@@ -48,7 +50,11 @@ def test_every_command_in_the_docs_exists(place: str, words: list[str]) -> None:
             break
         verbs.append(word)
     done = subprocess.run(
-        [sys.executable, "-m", "medlora", *verbs[:2], "--help"], capture_output=True, text=True, check=False, cwd=ROOT
+        [sys.executable, "-m", "medlora", *verbs[:2], "--help"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
     )
     if done.returncode and len(verbs) == 2:  # the second word was an argument, not a verb
         done = subprocess.run(
