@@ -10,8 +10,8 @@ import typer
 
 from medlora.cli.output import JsonFlag, print_json
 from medlora.errors import ConfigError, UserError
+from medlora.safety.score import Rate
 from medlora.services import configure, safety
-from medlora.services.safety import Rate
 from medlora.workspace import Workspace
 
 commands = typer.Typer(help="The safety layer.", no_args_is_help=True)
@@ -52,17 +52,7 @@ def explain(
     config: ConfigFlag = None,
 ) -> None:
     """Why a message is judged as it is, as JSON."""
-    decision = safety.try_message(Workspace.open(), text, _settings(config))
-    print_json(
-        {
-            **decision.as_dict(),
-            "set_aside": [finding.as_dict() for finding in decision.dropped],
-            "register": decision.register,
-            "message": decision.message,
-            "catalogue_version": decision.catalogue_version,
-            "latency_ms": round(decision.latency_ms, 3),
-        }
-    )
+    print_json(safety.explain(text, _settings(config)))
 
 
 @commands.command("score")
@@ -74,39 +64,28 @@ def score(
     json: JsonFlag = False,
 ) -> None:
     """Recall and false deferral on a labelled file, with 95 % intervals and the misses."""
-    result = safety.score_file(file, _settings(config))
+    result = safety.score_file(Workspace.open(), file, _settings(config))
     if json:
-        print_json(
-            {
-                "recall": result.recall.as_dict(),
-                "false_deferral": result.false_deferral.as_dict(),
-                "alarm_rate": result.alarm_rate.as_dict(),
-                "by_level": {name: rate.as_dict() for name, rate in result.by_level.items()},
-                "misses": result.misses,
-                "latency_ms": result.latency_ms,
-                "messages_per_second": result.messages_per_second,
-                "catalogue_version": result.catalogue_version,
-            }
-        )
+        print_json(result.as_dict())
         return
     rates = (
         ("recall", result.recall),
         ("false deferral", result.false_deferral),
-        ("alarm rate", result.alarm_rate),
+        ("alarm rate, unlabelled", result.unlabelled),
     )
-    for name, rate in (*rates, *((f"recall, {level}", rate) for level, rate in result.by_level.items())):
-        print(f"{name:<24}{_shown(rate)}")
-    latency = ", ".join(f"{name} {value} ms" for name, value in result.latency_ms.items())
-    print(f"{'latency':<24}{latency}; {result.messages_per_second:.0f} messages a second")
-    for miss in result.misses:
-        print(f"miss: {miss.id}: labelled {miss.label or 'nothing'}, judged {miss.level}")
+    by_level = ((f"deferred, {level}", rate) for level, rate in result.by_level.items())
+    for name, rate in (*rates, *by_level):
+        print(f"{name:<26}{_shown(rate)}")
+    print(f"{'latency':<26}{', '.join(f'{name} {value} ms' for name, value in result.latency_ms.items())}")
+    for miss in (*result.misses, *result.false_deferrals):
+        print(f"miss: {miss.id}: wanted {miss.expected}, got {miss.got}")
 
 
 def _shown(rate: Rate) -> str:
-    if rate.share is None or rate.interval is None:
+    if not rate.total:
         return "no such rows"
     low, high = rate.interval
-    return f"{rate.share:.1%} ({rate.hits} of {rate.total}; 95 %: {low:.1%} to {high:.1%})"
+    return f"{rate.value:.1%} ({rate.hits} of {rate.total}; 95 %: {low:.1%} to {high:.1%})"
 
 
 @commands.command("verify")

@@ -109,7 +109,7 @@ def _fused_attention(
     attention_mask: torch.Tensor | None = None,
     **kwargs: Any,
 ) -> tuple[torch.Tensor, None]:
-    return _FusedAttention.apply(query, key, value), None  # type: ignore[no-untyped-call]
+    return _FusedAttention.apply(query, key, value), None
 
 
 def trace_step(request: TraceRequest) -> dict[str, int]:
@@ -219,7 +219,7 @@ def label_loss_of_rows(rows: torch.Tensor, head: torch.Tensor) -> torch.Tensor:
 
     flat_rows = rows.reshape(-1, rows.shape[-1])
     labels = torch.zeros(len(flat_rows), dtype=torch.long, device=rows.device)
-    return _ChunkedCrossEntropy.apply(flat_rows.to(head.dtype), head, labels, 1.0)  # type: ignore[no-any-return,no-untyped-call]
+    return _ChunkedCrossEntropy.apply(flat_rows.to(head.dtype), head, labels, 1.0)
 
 
 def _batch(request: TraceRequest) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import Any
 import gradio as gr
 
 from medlora.errors import UserError
+from medlora.safety.score import Rate
 from medlora.services import safety
 from medlora.ui import present
 from medlora.ui.blocks import actions, card, row, words
@@ -87,38 +88,29 @@ def _concepts(entry: Mapping[str, Any]) -> list[str]:
     return [str(item.get("concept", "")).replace("_", " ") for item in entry.get("findings", ()) if item]
 
 
-def show_score(path: Path) -> str:
+def show_score(workspace: Workspace, path: Path) -> str:
     """Recall and false deferral on a labelled file, with the messages that were judged otherwise."""
-    score = safety.score_file(path)
+    score = safety.score_file(workspace, path)
     figures = present.big_numbers(
         [
-            ("Recall", _percent(score.recall), _interval(score.recall, "of those to be deferred")),
-            (
-                "False deferral",
-                _percent(score.false_deferral),
-                _interval(score.false_deferral, "of harmless ones"),
-            ),
-            ("Alarm rate", _percent(score.alarm_rate), _interval(score.alarm_rate, "of unlabelled ones")),
+            ("Recall", *_figure(score.recall, "to be deferred")),
+            ("False deferral", *_figure(score.false_deferral, "harmless")),
+            ("Alarm rate", *_figure(score.unlabelled, "unlabelled")),
         ]
     )
-    if not score.misses:
+    missed = [*score.misses, *score.false_deferrals]
+    if not missed:
         return figures + present.notice("info", "No miss", "Every message was judged as it is labelled.")
-    rows = [
-        (miss.id, miss.label or "–", miss.level, miss.text[:200]) for miss in score.misses[:SHOWN_ENTRIES]
-    ]
-    caption = f"{present.count(len(score.misses), 'message')} judged otherwise; the first {len(rows)}."
-    return figures + present.table(("Id", "Label", "Judged", "Message"), rows, caption=caption)
+    rows = [(miss.line, miss.expected, miss.got, miss.text[:200]) for miss in missed[:SHOWN_ENTRIES]]
+    caption = f"{present.count(len(missed), 'message')} judged otherwise; the first {len(rows)}."
+    return figures + present.table(("Line", "Wanted", "Judged", "Message"), rows, caption=caption)
 
 
-def _percent(rate: safety.Rate) -> str:
-    return "–" if rate.share is None else f"{rate.share:.0%}"
-
-
-def _interval(rate: safety.Rate, what: str) -> str:
-    if rate.interval is None:
-        return "no such row"
+def _figure(rate: Rate, what: str) -> tuple[str, str]:
+    if not rate.total:
+        return "–", "no such message"
     low, high = rate.interval
-    return f"{rate.hits} {what.replace('of', f'of {rate.total}', 1)}; 95 %: {low:.0%} to {high:.0%}"
+    return f"{rate.value:.0%}", f"{rate.hits} of {rate.total} {what}; 95 %: {low:.0%} to {high:.0%}"
 
 
 # Layout and wiring
@@ -181,7 +173,7 @@ def wire_safety_tab(tab: SafetyTab, workspace: Workspace) -> None:
         if path is None:
             return [gr.skip(), gr.skip()]
         try:
-            return [None, show_score(Path(path))]
+            return [None, show_score(workspace, Path(path))]
         finally:
             drop_upload(Path(path))
 

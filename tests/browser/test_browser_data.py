@@ -28,7 +28,7 @@ def some_rows(amount: int) -> list[dict[str, str] | str]:
     return [
         {
             "instruction": f"Question {number}: how can I sleep better at night?",
-            "response": f"Answer {number}: keep regular hours, a dark room, and avoid screens late in the evening.",
+            "response": f"Answer {number}: keep regular hours and avoid screens late in the evening.",
         }
         for number in range(amount)
     ]

@@ -80,7 +80,8 @@ def test_words_of_people_and_models_are_inert() -> None:
 
 def test_the_foot_says_who_answered_and_why() -> None:
     update = ChatUpdate(
-        text="x", level="caution", base_model="starter", weights="abcd1234", tokens=57, notes=("Ask a professional.",),
+        text="x", level="caution", base_model="starter", weights="abcd1234", tokens=57,
+        notes=("Ask a professional.",),
         seconds_to_first_token=0.84, tokens_per_second=20.6, truncated=True,
     )  # fmt: skip
     foot = show_foot(update)

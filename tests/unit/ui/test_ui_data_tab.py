@@ -12,7 +12,10 @@ from medlora.ui.data_tab import Shown
 from medlora.workspace import Workspace
 
 ROWS = [
-    {"question": f"What helps against headache number {n}?", "answer": f"Rest, water and patience help with headache {n}."}
+    {
+        "question": f"What helps against headache number {n}?",
+        "answer": f"Rest, water and patience help with headache {n}.",
+    }
     for n in range(8)
 ]  # fmt: skip
 

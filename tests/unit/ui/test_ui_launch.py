@@ -84,7 +84,7 @@ assert os.environ["HF_HUB_DISABLE_TELEMETRY"] == "1"
 assert os.listdir(".") == []
 assert os.umask(0o077) == 0o077
 """
-    environment = {**os.environ, "MEDLORA_HOME": str(tmp_path), "PYTHONPATH": os.getcwd()}
+    environment = {**os.environ, "MEDLORA_HOME": str(tmp_path), "PYTHONPATH": str(Path.cwd())}
     subprocess.run([sys.executable, "-c", code], check=True, env=environment, timeout=60)
 
 

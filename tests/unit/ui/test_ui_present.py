@@ -19,7 +19,8 @@ def test_a_file_name_cannot_hide_its_ending() -> None:
 def test_markdown_keeps_its_formatting_but_loses_pictures_links_and_tags() -> None:
     shown = present.markdown("**b** ![x](https://evil.example/p.png) <script>1</script> www.evil.example")
     assert shown == (
-        "**b** !&#91;x](https:&#47;&#47;evil.example/p.png) &lt;script&gt;1&lt;/script&gt; www&#46;evil.example"
+        "**b** !&#91;x](https:&#47;&#47;evil.example/p.png) "
+        "&lt;script&gt;1&lt;/script&gt; www&#46;evil.example"
     )
 
 
