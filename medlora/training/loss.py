@@ -87,4 +87,4 @@ def head_is_plain(model: Any) -> bool:
     if any(getattr(text, name, None) not in (None, 1, 1.0) for name in _LOGIT_CHANGES):
         return False
     head: Any = model.get_output_embeddings()
-    return type(head) is nn.Linear and head.bias is None and not head.weight.requires_grad
+    return type(head) is nn.Linear and getattr(head, "bias", None) is None and not head.weight.requires_grad
