@@ -104,6 +104,7 @@ def find_running(workspace: Workspace) -> RunningJob | None:
         step=going.step,
         total_steps=going.total_steps,
         eta_s=going.eta_s,
+        phase=going.phase,
         waiting=sum(item.status == "queued" and item is not going for item in items),
     )
 

@@ -10,6 +10,7 @@ from medlora.ui.present import count, duration, gib, number
 
 if TYPE_CHECKING:
     from medlora.runs.state import RunState
+    from medlora.services.train import RunView
 
 STATUS_WORDS = {
     "queued": "Waiting",
@@ -22,13 +23,14 @@ STATUS_WORDS = {
 }
 
 
-def show_status(state: RunState, adapter: str, *, ahead: int = 0) -> str:
+def show_status(view: RunView) -> str:
     """One sentence or two on where the run stands, and what can be done."""
-    status = state.status
+    state, adapter = view.state, view.adapter_name
+    status = view.status
     if status == "queued":
         body = (
             "Another run is using this machine; this one starts by itself."
-            if ahead
+            if view.ahead
             else "It starts in a moment."
         )
         return present.notice("info", f"{adapter} is waiting", body)

@@ -16,6 +16,7 @@ from medlora.services import safety
 from medlora.ui import present
 from medlora.ui.blocks import actions, card, row, words
 from medlora.ui.data_tab import drop_upload
+from medlora.ui.draft import draft_config
 from medlora.ui.events import POLL, SILENT, guarded
 from medlora.ui.safety_view import show_decision
 from medlora.workspace import Workspace
@@ -51,7 +52,13 @@ def judge(workspace: Workspace, message: str) -> str:
     """The decision on a message, with its reasons."""
     if not message.strip():
         raise UserError("message: there is nothing to judge; write one first")
-    return show_decision(message, safety.try_message(workspace, message))
+    return show_decision(message, safety.try_message(workspace, message, policy_settings(workspace)))
+
+
+def policy_settings(workspace: Workspace) -> Mapping[str, Any] | None:
+    """The safety settings of the configuration being written; the defaults while it has errors."""
+    config = draft_config(workspace)
+    return config.safety.model_dump(mode="json") if config is not None else None
 
 
 def verify(workspace: Workspace) -> str:
@@ -90,7 +97,7 @@ def _concepts(entry: Mapping[str, Any]) -> list[str]:
 
 def show_score(workspace: Workspace, path: Path) -> str:
     """Recall and false deferral on a labelled file, with the messages that were judged otherwise."""
-    score = safety.score_file(workspace, path)
+    score = safety.score_file(workspace, path, policy_settings(workspace))
     figures = present.big_numbers(
         [
             ("Recall", *_figure(score.recall, "to be deferred")),
@@ -126,7 +133,7 @@ def build_safety_tab() -> SafetyTab:
     )
     with row():
         with card(scale=2):
-            words(present.heading("Try a message"))
+            words(present.heading("Try a message", "Judged by the safety settings in the Configure tab."))
             message = gr.Textbox(
                 label="Message", lines=4, max_lines=10, max_length=8000, elem_id="safety-message",
                 placeholder="My left arm feels heavy and I am short of breath",

@@ -139,12 +139,12 @@ def draw_run(workspace: Workspace, run_id: str | None, seen: str) -> list[Update
     if mark == seen:
         return None
     state = view.state
-    status = state.status
+    status = view.status
     return [
         pick(choices, run_id),
         gr.update(visible=False),
         gr.update(visible=True),
-        run_view.show_status(state, view.adapter_name),
+        run_view.show_status(view),
         run_view.show_figures(state),
         run_view.show_loss(state),
         run_view.show_rate(state),
