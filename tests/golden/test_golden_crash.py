@@ -16,11 +16,11 @@ SETUP = {"flat": True, "label_only": True, "micro_batch": 4, "accumulation": 1}
 TRAINING = {"max_steps": 24, "logging_steps": 1, "save_steps": 2, "eval_steps": 6}
 
 
-def kill_when(kit: Kit, run: RunPaths, ready: Callable[[], bool]) -> None:
+def kill_when(kit: Kit, run: RunPaths, ready: Callable[[], bool], every_s: float = 0.02) -> None:
     worker = kit.spawn(run)
     deadline = time.monotonic() + 90
     while not ready() and worker.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.0005)
+        time.sleep(every_s)
     worker.kill()
     worker.wait()
     assert not events_of(run, "ended"), run.log.read_text(encoding="utf-8")
@@ -45,7 +45,7 @@ def test_a_killed_run_ends_with_the_same_bits(kit: Kit) -> None:
     kill_when(kit, killed, lambda: any(event["step"] >= 15 for event in events_of(killed, "step")))
     finish_in_own_process(kit, killed)
     assert events_of(killed, "started")[-1]["resumed_from"] >= 12
-    kill_when(kit, torn, lambda: is_saving(torn))
+    kill_when(kit, torn, lambda: is_saving(torn), every_s=0.001)
     assert kit.work(torn) == 0, end_of(torn)
     assert events_of(torn, "started")[-1]["resumed_from"] >= 2
     assert kit.adapter_bytes("tiny-2") == kit.adapter_bytes("tiny")
