@@ -14,6 +14,7 @@ from medlora.safety.keywords import KeywordHit, find_keywords
 from medlora.safety.levels import Action, Level, action_for
 from medlora.safety.policy import Policy
 
+_MOST_FINDINGS = 40
 _LOG = logging.getLogger(__name__)
 _CLINICIAN_KEYS = {"defer", "emergency", "crisis"}
 
@@ -76,23 +77,17 @@ def _keyword_finding(conversation: Conversation, hit: KeywordHit) -> Finding:
 
 
 def _tidy(findings: Sequence[Finding]) -> tuple[Finding, ...]:
-    """Sorted, the strongest first, one per concept and place."""
+    """Sorted, the strongest first, one per concept and place, and no more than a reader can use."""
     kept: list[Finding] = []
-    order = sorted(findings, key=lambda f: (-f.level, f.turn, f.span[0], -f.span[1], f.concept))
-    for finding in order:
-        if not any(_covers(other, finding) for other in kept):
-            kept.append(finding)
-    return tuple(kept)
-
-
-def _covers(other: Finding, finding: Finding) -> bool:
-    """Whether the same concept was already found at an overlapping place of that turn."""
-    return (
-        other.concept == finding.concept
-        and other.turn == finding.turn
-        and other.span[0] < finding.span[1]
-        and finding.span[0] < other.span[1]
-    )
+    latest: dict[tuple[str, int], tuple[int, int]] = {}
+    for finding in sorted(findings, key=lambda f: (-f.level, f.turn, f.span[0], -f.span[1], f.concept)):
+        place = (finding.concept, finding.turn)
+        before = latest.get(place)
+        if before and before[0] < finding.span[1] and finding.span[0] < before[1]:
+            continue
+        latest[place] = finding.span
+        kept.append(finding)
+    return tuple(kept[:_MOST_FINDINGS])
 
 
 def _message_key(level: Level, findings: Sequence[Finding], register: str) -> str | None:

@@ -8,6 +8,7 @@ a list ("no pain, fever or cough") renews.
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from medlora.safety.catalogue import Catalogue
@@ -75,14 +76,18 @@ class Surroundings:
         self._tokens = tokens
         self._hits = hits
         self._language = language
+        self._cues: dict[str, list[Hit]] = {}
+        self._scope_ends = frozenset(start for start, _ in self.cue("scope_end"))
         self._sentences = _split_sentences(tokens)
         self._negated_by = self._sweep_negations()
         self._mark_general_sentences()
 
     def cue(self, role: str) -> list[Hit]:
         """The hits of one cue list."""
-        number = self._catalogue.cues.get((self._language, f"cue_{role}"))
-        return self._hits.get(number, []) if number is not None else []
+        if role not in self._cues:
+            number = self._catalogue.cues.get((self._language, f"cue_{role}"))
+            self._cues[role] = self._hits.get(number, []) if number is not None else []
+        return self._cues[role]
 
     def contexts_of(self, items: tuple[Hit, ...]) -> frozenset[str]:
         """The names of every context that applies to a finding made of these hits."""
@@ -154,21 +159,28 @@ class Surroundings:
         return bool(opens) and bool(_between(self.cue("history"), after.start, after.start + _CUE_REACH))
 
     def is_echo_of_past(self, items: tuple[Hit, ...], numbers: tuple[int, ...]) -> bool:
-        """Whether the same sign is called long-standing elsewhere and nothing here says it is new."""
+        """Whether one of the signs is called long-standing elsewhere and nothing here says it is new."""
         if any(self._is_acute(item) or self._in_sentence("present", item) for item in items):
             return False
-        for item, number in zip(items, numbers, strict=True):
-            turn = self._tokens.turns[item[0]]
-            for other in self._hits[number][:_ECHOES]:
-                if other == item or self._tokens.turns[other[0]] != turn:
-                    continue
-                if self._cue_covers("chronic", other, set()) and not self._is_acute(other):
-                    return True
-        return False
+        pairs = zip(items, numbers, strict=True)
+        return any(self.is_long_standing(item, self._hits[number]) for item, number in pairs)
+
+    def is_long_standing(self, item: Hit, others: Sequence[Hit]) -> bool:
+        """Whether the same sign, elsewhere in the turn, has gone on for long; false when it is new here."""
+        if self._is_acute(item) or self._in_sentence("present", item):
+            return False
+        turns = self._tokens.turns
+        return any(
+            other != item
+            and turns[other[0]] == turns[item[0]]
+            and self._cue_covers("chronic", other, set())
+            and not self._is_acute(other)
+            for other in others[:_ECHOES]
+        )
 
     def _in_sentence(self, role: str, item: Hit) -> bool:
         sentence = self._sentences[self._tokens.sentences[item[0]]]
-        return bool(_between(self.cue(role), sentence.start, sentence.end))
+        return _any_between(self.cue(role), sentence.start, sentence.end)
 
     def _is_acute(self, item: Hit) -> bool:
         """Whether the clause says that it is happening now."""
@@ -183,7 +195,9 @@ class Surroundings:
         taken = self._consumed_by_phrases()
         covered: dict[int, Hit] = {}
         tokens, words = self._tokens, self._tokens.words
-        for cue in self.cue("negation"):
+        cues = self.cue("negation")
+        openings = {cue[0] for cue in cues}
+        for cue in cues:
             if taken.get(cue[0], 0) >= cue[1] or self._is_interjection(cue):
                 continue
             left = _REACH
@@ -192,7 +206,7 @@ class Surroundings:
                 word = words[place]
                 if word in _LIST_WORDS:
                     left = _REACH
-                if self._opens_subject(place):
+                if self._opens_subject(place) or (place in openings and place not in taken):
                     break
                 covered[place] = cue
                 left -= 1
@@ -213,7 +227,7 @@ class Surroundings:
         """Whether a new subject or verb begins here, after "and" or a comma: the negation ends."""
         words = self._tokens.words
         if place + 1 >= len(words) or words[place] not in _AND_WORDS:
-            return bool(_at(self.cue("scope_end"), place))
+            return place in self._scope_ends
         return words[place + 1] in self._catalogue.subjects
 
     def _consumed_by_phrases(self) -> dict[int, int]:
@@ -234,7 +248,7 @@ class Surroundings:
             sentence = self._sentences[self._tokens.sentences[cue[0]]]
             if sentence.general or cue[0] - sentence.start > _OPENING:
                 continue
-            acute = _between(self.cue("course"), sentence.start, sentence.end)
+            acute = _any_between(self.cue("course"), sentence.start, sentence.end)
             sentence.general = not acute and not self._is_personal(sentence, cue)
 
     def _is_personal(self, sentence: _Sentence, cue: Hit) -> bool:
@@ -262,8 +276,10 @@ def _between(hits: list[Hit], start: int, end: int) -> list[Hit]:
     return hits[bisect_left(hits, (start, 0)) : bisect_left(hits, (end, 0))]
 
 
-def _at(hits: list[Hit], place: int) -> list[Hit]:
-    return _between(hits, place, place + 1)
+def _any_between(hits: list[Hit], start: int, end: int) -> bool:
+    """Whether a hit begins in [start, end)."""
+    index = bisect_left(hits, (start, 0))
+    return index < len(hits) and hits[index][0] < end
 
 
 def _overlaps(hits: list[Hit], item: Hit) -> bool:

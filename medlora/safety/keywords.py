@@ -24,6 +24,7 @@ _ENDINGS = (
     ("ied", "y"), ("ses", "s"), ("ed", ""), ("ly", ""), ("es", ""), ("s", ""), ("e", ""),
 )  # fmt: skip
 _SKIPPED = 2
+_SHORTEST_SLIP = 5
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ class KeywordHit:
     level: Level | None
 
 
+@lru_cache(maxsize=20_000)
 def stem(word: str) -> str:
     """A word without its inflection, the same for "bleed", "bleeds" and "bleeding"."""
     for ending, instead in _ENDINGS:
@@ -58,19 +60,35 @@ def find_keywords(
     """Every keyword in the tokens from `from_place` on."""
     words = reading.tokens.words
     stems = [stem(word) for word in words]
+    slips = [
+        place for place in range(from_place, len(words)) if _may_be_slip(words[place], reading.catalogue)
+    ]
+    places: dict[str, list[int]] = {}
+    for place in range(from_place, len(words)):
+        places.setdefault(stems[place], []).append(place)
     found: list[KeywordHit] = []
     for keyword in keywords:
         wanted = _keyword_stems(keyword)
         if not wanted:
             continue
-        for place in range(from_place, len(words)):
-            if not _same(wanted[0], words[place], stems[place], reading.catalogue):
-                continue
+        starts = places.get(wanted[0][1], []) + [p for p in slips if _is_slip_of(words[p], wanted[0][0])]
+        for place in sorted(set(starts)):
             hit = _follow(reading, wanted, place, stems)
             if hit and not (keyword.casefold() in NEEDS_SYMPTOM and not _has_symptom(reading, hit)):
-                contexts = reading.surroundings("en").contexts_of((hit,))
+                contexts = _contexts_of(reading, hit, [p for p in starts if p != place])
                 found.append(KeywordHit(keyword, hit, contexts, soften(level, contexts, frozenset())))
     return found
+
+
+def _contexts_of(reading: Reading, hit: Hit, others: Sequence[int]) -> frozenset[str]:
+    """The contexts of a keyword; called long-standing elsewhere, and not new here, it is long-standing."""
+    surroundings = reading.surroundings("en")
+    contexts = surroundings.contexts_of((hit,))
+    symptom = reading.catalogue.cues.get(("en", "cue_symptom"), -1)
+    beside = [(place, place + 1) for place in others]
+    if surroundings.is_long_standing(hit, [*beside, *reading.hits.get(symptom, [])]):
+        return contexts | {"chronic"}
+    return contexts
 
 
 def _follow(
@@ -96,17 +114,24 @@ def _follow(
 
 def _same(wanted: tuple[str, str], word: str, word_stem: str, catalogue: Catalogue) -> bool:
     """Whether a word is the wanted one, inflected or with a slip."""
-    if word_stem == wanted[1] or word == wanted[0]:
-        return True
-    allowed = allowed_distance(wanted[0])
-    if not allowed or word[0] != wanted[0][0] or abs(len(word) - len(wanted[0])) > allowed:
+    return word_stem == wanted[1] or (_may_be_slip(word, catalogue) and _is_slip_of(word, wanted[0]))
+
+
+def _may_be_slip(word: str, catalogue: Catalogue) -> bool:
+    """Whether a word is neither a known nor a common one."""
+    return (
+        len(word) >= _SHORTEST_SLIP
+        and not catalogue.tokenizer.is_common(word)
+        and not catalogue.trie.knows(word)
+    )
+
+
+def _is_slip_of(word: str, wanted: str) -> bool:
+    allowed = allowed_distance(wanted)
+    if not allowed or word[0] != wanted[0] or abs(len(word) - len(wanted)) > allowed:
         return False
-    if len(word) < 5 or catalogue.tokenizer.is_common(word) or catalogue.trie.knows(word):
-        return False
-    return edit_distance(word, wanted[0], allowed) <= allowed
+    return edit_distance(word, wanted, allowed) <= allowed
 
 
 def _has_symptom(reading: Reading, hit: Hit) -> bool:
-    number = reading.catalogue.cues.get(("en", "cue_symptom"))
-    clause = reading.tokens.clauses[hit[0]]
-    return any(reading.tokens.clauses[start] == clause for start, _ in reading.hits.get(number or -1, ()))
+    return reading.tokens.clauses[hit[0]] in reading.clauses_of(("en", "cue_symptom"))

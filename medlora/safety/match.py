@@ -39,12 +39,23 @@ class Reading:
         self.hits = catalogue.trie.find(tokens.words, tokens.sentences)
         find_measures(catalogue, tokens, self.hits)
         self._surroundings: dict[str, Surroundings] = {}
+        self._clauses: dict[int, frozenset[int]] = {}
         self._seen_in: dict[int, frozenset[int]] = {}
 
     def surroundings(self, language: str) -> Surroundings:
         if language not in self._surroundings:
             self._surroundings[language] = Surroundings(self.catalogue, self.tokens, self.hits, language)
         return self._surroundings[language]
+
+    def clauses_of(self, cue: tuple[str, str]) -> frozenset[int]:
+        """The clauses in which a cue stands."""
+        number = self.catalogue.cues.get(cue)
+        if number is None:
+            return frozenset()
+        if number not in self._clauses:
+            found = self.hits.get(number, ())
+            self._clauses[number] = frozenset(self.tokens.clauses[hit[0]] for hit in found)
+        return self._clauses[number]
 
     def has(self, language: str, role: str) -> bool:
         """Whether any cue of that role stands anywhere."""

@@ -80,25 +80,44 @@ class PhraseTrie:
         """Every hit by term list, in the order of the text; a phrase never spans two sentences."""
         hits: dict[int, list[Hit]] = {}
         patterns = [self._patterns(word) for word in words]
-        fillers = self._fillers
-        total = len(words)
-        for start in range(total):
-            if not patterns[start]:
-                continue
-            stack: list[tuple[Node, int, int]] = [(self._root, start, 0)]
-            while stack:
-                node, place, skipped = stack.pop()
-                if place >= total or sentences[place] != sentences[start]:
-                    continue
-                for pattern in patterns[place]:
-                    child = node.get(pattern)
-                    if isinstance(child, dict):
-                        for number in child.get(_END, ()):
-                            hits.setdefault(int(number), []).append((start, place + 1))
-                        if len(child) > (_END in child):
-                            stack.append((child, place + 1, 0))
-                if place > start and skipped < _MAX_SKIPPED and words[place] in fillers:
-                    stack.append((node, place + 1, skipped + 1))
+        for start, keys in enumerate(patterns):
+            for key in keys:
+                child = self._root.get(key)
+                if isinstance(child, dict):
+                    self._collect(child, start, start + 1, hits)
+                    if len(child) > (_END in child):
+                        self._follow(child, start, words, sentences, patterns, hits)
         for found in hits.values():
             found.sort()
         return hits
+
+    def _follow(  # noqa: PLR0913 - the inner loop, kept free of allocations
+        self,
+        node: Node,
+        start: int,
+        words: Sequence[str],
+        sentences: Sequence[int],
+        patterns: Sequence[tuple[str, ...]],
+        hits: dict[int, list[Hit]],
+    ) -> None:
+        """Every longer phrase that goes on from a first word."""
+        sentence, total, fillers = sentences[start], len(words), self._fillers
+        stack: list[tuple[Node, int, int]] = [(node, start + 1, 0)]
+        while stack:
+            node, place, skipped = stack.pop()
+            if place >= total or sentences[place] != sentence:
+                continue
+            for key in patterns[place]:
+                child = node.get(key)
+                if isinstance(child, dict):
+                    self._collect(child, start, place + 1, hits)
+                    if len(child) > (_END in child):
+                        stack.append((child, place + 1, 0))
+            if skipped < _MAX_SKIPPED and words[place] in fillers:
+                stack.append((node, place + 1, skipped + 1))
+
+    @staticmethod
+    def _collect(node: Node, start: int, end: int, hits: dict[int, list[Hit]]) -> None:
+        """Note the term lists whose phrase ends at this node."""
+        for number in node.get(_END, ()):
+            hits.setdefault(int(number), []).append((start, end))
