@@ -7,19 +7,20 @@ a list ("no pain, fever or cough") renews.
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from medlora.safety.catalogue import Catalogue
 from medlora.safety.catalogue.trie import Hit
 from medlora.safety.levels import Level
+from medlora.safety.places import Sentence, any_between, find_between, overlap, split_sentences
 from medlora.safety.tokens import Tokens
 
 _REACH = 7
 _CUE_REACH = 14
 _OPENING = 8
 _ECHOES = 6
+_PAPER_CUES = 4
+_PERSONAL = frozenset(("i", "my", "me", "myself", "he", "she", "him", "you", "help", "please", "now"))
 _ASKING = frozenset(
     (
         "tell",
@@ -57,15 +58,6 @@ def soften(level: Level, contexts: frozenset[str], keeps: frozenset[str]) -> Lev
     return level
 
 
-@dataclass
-class _Sentence:
-    """The tokens of one sentence and what was found of it as a whole."""
-
-    start: int
-    end: int
-    general: bool = False
-
-
 class Surroundings:
     """The cues of one tokenised text, in one language, ready to be asked about findings."""
 
@@ -77,8 +69,9 @@ class Surroundings:
         self._hits = hits
         self._language = language
         self._cues: dict[str, list[Hit]] = {}
+        self._papers: dict[int, bool] = {}
         self._scope_ends = frozenset(start for start, _ in self.cue("scope_end"))
-        self._sentences = _split_sentences(tokens)
+        self._sentences = split_sentences(tokens)
         self._negated_by = self._sweep_negations()
         self._mark_general_sentences()
 
@@ -95,12 +88,12 @@ class Surroundings:
         found: set[str] = set()
         if any(self._is_negated(item, own) for item in items):
             found.add("negated")
-        if any(_overlaps(self.cue("idiom"), item) for item in items):
+        if any(overlap(self.cue("idiom"), item) for item in items):
             found.add("idiom")
         first_aid = any(self._in_sentence("first_aid", item) for item in items)
         for item in items:
             sentence = self._sentences[self._tokens.sentences[item[0]]]
-            if sentence.general and not first_aid:
+            if (sentence.general or self._is_paper(self._tokens.turns[item[0]])) and not first_aid:
                 found.add("definitional")
             for role in _CLAUSE_CUES:
                 if role == "hypothetical" and (first_aid or self._in_sentence("present", item)):
@@ -124,7 +117,7 @@ class Surroundings:
     def _denied_after(self, item: Hit, own: set[int]) -> bool:
         """Post-negation: "chest pain: none", "stroke has been ruled out"."""
         start = item[1]
-        for cue in _between(self.cue("post_negation"), start, start + 4):
+        for cue in find_between(self.cue("post_negation"), start, start + 4):
             same = self._tokens.sentences[cue[0]] == self._tokens.sentences[item[0]]
             if same and not own.intersection(range(*cue)):
                 return all(
@@ -136,7 +129,7 @@ class Surroundings:
     def _followed_by(self, role: str, item: Hit) -> bool:
         return any(
             self._tokens.sentences[cue[0]] == self._tokens.sentences[item[0]]
-            for cue in _between(self.cue(role), item[1], item[1] + 6)
+            for cue in find_between(self.cue(role), item[1], item[1] + 6)
         )
 
     def _cue_covers(self, role: str, item: Hit, own: set[int]) -> bool:
@@ -147,7 +140,7 @@ class Surroundings:
         first = item[1] if role == "resolved" else item[0] - _CUE_REACH
         return any(
             numbers[cue[0]] == numbers[item[0]] and not own.issuperset(range(*cue))
-            for cue in _between(self.cue(role), first, item[1] + _CUE_REACH)
+            for cue in find_between(self.cue(role), first, item[1] + _CUE_REACH)
         )
 
     def _told_as_past(self, item: Hit) -> bool:
@@ -155,8 +148,16 @@ class Surroundings:
         after = self._sentences.get(self._tokens.sentences[item[0]] + 1)
         if after is None:
             return False
-        opens = _between(self.cue("back_reference"), after.start, after.start + 2)
-        return bool(opens) and bool(_between(self.cue("history"), after.start, after.start + _CUE_REACH))
+        opens = find_between(self.cue("back_reference"), after.start, after.start + 2)
+        return bool(opens) and bool(find_between(self.cue("history"), after.start, after.start + _CUE_REACH))
+
+    def is_general(self, items: tuple[Hit, ...]) -> bool:
+        """Whether one of the hits stands in a general question or in a research abstract."""
+        tokens = self._tokens
+        return any(
+            self._sentences[tokens.sentences[item[0]]].general or self._is_paper(tokens.turns[item[0]])
+            for item in items
+        )
 
     def is_echo_of_past(self, items: tuple[Hit, ...], numbers: tuple[int, ...]) -> bool:
         """Whether one of the signs is called long-standing elsewhere and nothing here says it is new."""
@@ -180,14 +181,14 @@ class Surroundings:
 
     def _in_sentence(self, role: str, item: Hit) -> bool:
         sentence = self._sentences[self._tokens.sentences[item[0]]]
-        return _any_between(self.cue(role), sentence.start, sentence.end)
+        return any_between(self.cue(role), sentence.start, sentence.end)
 
     def _is_acute(self, item: Hit) -> bool:
         """Whether the clause says that it is happening now."""
         clause = self._tokens.clauses[item[0]]
         return any(
             self._tokens.clauses[cue[0]] == clause
-            for cue in _between(self.cue("acute"), item[0] - 14, item[1] + 14)
+            for cue in find_between(self.cue("acute"), item[0] - 14, item[1] + 14)
         )
 
     def _sweep_negations(self) -> dict[int, Hit]:
@@ -248,10 +249,24 @@ class Surroundings:
             sentence = self._sentences[self._tokens.sentences[cue[0]]]
             if sentence.general or cue[0] - sentence.start > _OPENING:
                 continue
-            acute = _any_between(self.cue("course"), sentence.start, sentence.end)
+            if any_between(self.cue("pseudo_definitional"), cue[0], cue[0] + 1):
+                continue
+            acute = any_between(self.cue("course"), sentence.start, sentence.end)
             sentence.general = not acute and not self._is_personal(sentence, cue)
 
-    def _is_personal(self, sentence: _Sentence, cue: Hit) -> bool:
+    def _is_paper(self, turn: int) -> bool:
+        """Whether a turn reads like a research abstract: its words, many of them, and nobody's illness."""
+        if turn not in self._papers:
+            cues = [hit for hit in self.cue("academic") if self._tokens.turns[hit[0]] == turn]
+            speaks = _PERSONAL.intersection(
+                word
+                for word, place in zip(self._tokens.words, self._tokens.turns, strict=True)
+                if place == turn
+            )
+            self._papers[turn] = len(cues) >= _PAPER_CUES and not speaks
+        return self._papers[turn]
+
+    def _is_personal(self, sentence: Sentence, cue: Hit) -> bool:
         """Whether the sentence names someone who has it, beyond the one who asks."""
         words, persons = self._tokens.words, self._catalogue.persons
         for place in range(sentence.start, sentence.end):
@@ -262,26 +277,3 @@ class Surroundings:
             if not (asks or begins):
                 return True
         return False
-
-
-def _split_sentences(tokens: Tokens) -> dict[int, _Sentence]:
-    sentences: dict[int, _Sentence] = {}
-    for place, number in enumerate(tokens.sentences):
-        sentences.setdefault(number, _Sentence(place, place)).end = place + 1
-    return sentences
-
-
-def _between(hits: list[Hit], start: int, end: int) -> list[Hit]:
-    """The hits that begin in [start, end)."""
-    return hits[bisect_left(hits, (start, 0)) : bisect_left(hits, (end, 0))]
-
-
-def _any_between(hits: list[Hit], start: int, end: int) -> bool:
-    """Whether a hit begins in [start, end)."""
-    index = bisect_left(hits, (start, 0))
-    return index < len(hits) and hits[index][0] < end
-
-
-def _overlaps(hits: list[Hit], item: Hit) -> bool:
-    """Whether a hit shares a token with the item."""
-    return any(end > item[0] for _, end in _between(hits, item[0] - 8, item[1]))

@@ -82,6 +82,8 @@ class Reading:
                     continue
                 surroundings = self.surroundings(rule.language)
                 contexts = surroundings.contexts_of(items)
+                if rule.language != "en" and self.surroundings("en").is_general(items):
+                    contexts |= {"definitional"}
                 if len(rule.items) <= _ECHOED_ITEMS and surroundings.is_echo_of_past(items, rule.items):
                     contexts |= {"chronic"}
                 level = soften(rule.level, contexts, self.catalogue.concepts[rule.concept].keeps)

@@ -91,7 +91,7 @@ class PhraseTrie:
             found.sort()
         return hits
 
-    def _follow(  # noqa: PLR0913 - the inner loop, kept free of allocations
+    def _follow(
         self,
         node: Node,
         start: int,
