@@ -45,7 +45,7 @@ class ConfigureTab:
     @property
     def drawn(self) -> list[Any]:
         """What follows from the text, in the order of `draw`."""
-        return [self.problems, self.forecast, self.origins, self.overridden, *self.fields.values()]
+        return [self.problems, self.origins, self.overridden, *self.fields.values()]
 
 
 # Handlers
@@ -68,21 +68,25 @@ def show_audience(workspace: Workspace, name: str) -> str:
 
 
 def draw(workspace: Workspace, text: str) -> list[Update]:
-    """Everything that follows from a text: problems, memory, origins, the form."""
+    """What follows from a text at once: problems, origins, the form."""
     examined = configure.examine(workspace, text, ANY_DATASET)
-    forecast = ""
-    if examined.resolved is not None:
-        try:
-            forecast = show_forecast(configure.estimate(workspace, examined.resolved.config))
-        except UserError as error:
-            forecast = present.notice("info", "The memory is not known yet", str(error))
     return [
         show_problems(examined.problems, examined.notices),
-        forecast,
         show_origins(examined.origins),
         show_overridden(workspace, text),
         *fill_fields(workspace, text),
     ]
+
+
+def draw_forecast(workspace: Workspace, text: str) -> str:
+    """The memory a run would take. Apart from `draw`: the first answer waits for the hardware."""
+    examined = configure.examine(workspace, text, ANY_DATASET)
+    if examined.resolved is None:
+        return present.empty("Not known yet", "Mend the problems first.")
+    try:
+        return show_forecast(configure.estimate(workspace, examined.resolved.config))
+    except UserError as error:
+        return present.notice("info", "The memory is not known yet", str(error))
 
 
 def is_edited(workspace: Workspace) -> bool:
@@ -199,6 +203,10 @@ def wire_configure_tab(tab: ConfigureTab, workspace: Workspace) -> None:
 
     chosen = [tab.text, tab.audience, tab.replace.box, tab.replace.question]
     tab.text.change(guarded(follow), tab.text, tab.drawn, trigger_mode="always_last", **POLL)
+    tab.text.change(
+        guarded(lambda text: draw_forecast(workspace, text)), tab.text, tab.forecast,
+        trigger_mode="always_last", **POLL,
+    )  # fmt: skip
     tab.template.input(guarded(choose), tab.template, chosen, **POLL)
     tab.replace.yes.click(guarded(agree), tab.template, chosen, **POLL)
     tab.replace.no.click(guarded(keep), None, [tab.template, tab.replace.box], **POLL)

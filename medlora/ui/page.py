@@ -199,11 +199,14 @@ def _wire_openings(tabs: Tabs, pages: Pages, workspace: Workspace) -> None:
     train, talk, library = tabs.train, tabs.chat, tabs.adapters
     chosen = tabs.data.shown
     pages.train.select(
-        guarded(
-            lambda shown, dataset, name: train_tab.open_tab(workspace, _stored_name(shown) or dataset, name)
-        ),
-        [chosen, train.dataset, train.name],
-        [train.dataset, train.config, train.checks],
+        guarded(lambda shown, dataset: train_tab.open_tab(workspace, _stored_name(shown) or dataset)),
+        [chosen, train.dataset],
+        [train.dataset, train.config],
+        **POLL,
+    ).then(
+        guarded(lambda dataset: train_tab.show_checks(workspace, dataset)),
+        train.dataset,
+        train.checks,
         **POLL,
     )
     pages.chat.select(
@@ -256,9 +259,6 @@ def _wire_refresh(
     def watch(run_id: str | None, seen: str) -> list[Any]:
         return train_tab.draw_run(workspace, run_id, seen) or [gr.skip()] * len(train.drawn)
 
-    def open_train(name: str) -> list[Any]:
-        return train_tab.open_tab(workspace, None, name)
-
     timer.tick(guarded(refresh, quiet=True), shown, [*heads, shown], **POLL)
     timer.tick(guarded(watch, quiet=True), [train.run, train.seen], train.drawn, **POLL)
     demo.load(guarded(refresh), shown, [*heads, shown], **POLL)
@@ -267,7 +267,15 @@ def _wire_refresh(
     demo.load(guarded(lambda: data_tab.draw_stored(workspace, None)), None, listed, **POLL)
     configure = tabs.configure
     written = [configure.template, configure.audience, configure.text, *configure.drawn]
-    demo.load(guarded(lambda: configure_tab.open_draft(workspace)), None, written, **POLL)
+    opened = demo.load(guarded(lambda: configure_tab.open_draft(workspace)), None, written, **POLL)
+    opened.then(
+        guarded(lambda text: configure_tab.draw_forecast(workspace, text)),
+        configure.text,
+        configure.forecast,
+        **POLL,
+    )
     demo.load(guarded(watch), [train.run, train.seen], train.drawn, **POLL)
-    demo.load(guarded(open_train), train.name, [train.dataset, train.config, train.checks], **POLL)
+    demo.load(
+        guarded(lambda: train_tab.open_tab(workspace, None)), None, [train.dataset, train.config], **POLL
+    )
     demo.load(guarded(lambda: chat_turns.offer_speakers(workspace, None)), None, tabs.chat.speaker, **POLL)

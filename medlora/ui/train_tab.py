@@ -105,10 +105,9 @@ def show_checks(workspace: Workspace, dataset: str | None) -> str:
     return present.checklist((check.name, check.status, check.message) for check in checks)
 
 
-def open_tab(workspace: Workspace, dataset: str | None, name: str) -> list[Update]:
-    """What could be started now: the datasets, the configuration, the checks."""
-    chosen = pick(dataset_choices(workspace), dataset)
-    return [chosen, show_config_line(workspace), show_checks(workspace, chosen["value"])]
+def open_tab(workspace: Workspace, dataset: str | None) -> list[Update]:
+    """What could be started now: the datasets and the configuration. The checks follow."""
+    return [pick(dataset_choices(workspace), dataset), show_config_line(workspace)]
 
 
 def adapter_of(workspace: Workspace, run_id: str | None) -> str | None:

@@ -27,7 +27,7 @@ def test_the_tab_opens_with_a_template_that_suits_the_machine(workspace: Workspa
 
 
 def test_a_problem_is_shown_with_its_line_and_the_form_waits(workspace: Workspace) -> None:
-    problems, _, origins, _, *fields = configure_tab.draw(workspace, "lora:\n  r: -4\n")
+    problems, origins, _, *fields = configure_tab.draw(workspace, "lora:\n  r: -4\n")
     assert "1 problem to mend" in problems and "<b>Line 2</b>" in problems and "lora.r" in problems
     assert "Mend the problems first" in origins
     assert len(fields) == len(FORM_KEYS) and all(field == fields[0] for field in fields)
@@ -35,7 +35,7 @@ def test_a_problem_is_shown_with_its_line_and_the_form_waits(workspace: Workspac
 
 def test_the_form_is_filled_from_the_text(workspace: Workspace) -> None:
     text = configure.read_template(workspace, "starter")
-    *_, first = configure_tab.draw(workspace, text)[:5]
+    *_, first = configure_tab.draw(workspace, text)[:4]
     assert first["value"] == "starter"
 
 
@@ -52,7 +52,7 @@ def test_changes_are_noticed_before_a_template_replaces_them(workspace: Workspac
 
 
 def test_the_memory_is_forecast_in_numbers_and_parts(workspace: Workspace) -> None:
-    forecast = configure_tab.draw(workspace, configure.read_template(workspace, "starter"))[1]
+    forecast = configure_tab.draw_forecast(workspace, configure.read_template(workspace, "starter"))
     assert "A run needs about" in forecast and "Base weights" in forecast
 
 
