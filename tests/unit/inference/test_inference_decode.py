@@ -39,9 +39,10 @@ def _greedy(decoder: Decoder, ids: list[int], count: int = 24, weights: str = "w
 @pytest.mark.parametrize("family", FAMILIES)
 def test_greedy_tokens_are_those_of_transformers(tmp_path: Path, family: str) -> None:
     model = _load(make_tiny_model(tmp_path / family, family))
+    model.generation_config.eos_token_id = None
     prompt = torch.tensor([LONG])
     expected = model.generate(
-        prompt, attention_mask=torch.ones_like(prompt), max_new_tokens=24, min_new_tokens=24, do_sample=False
+        prompt, attention_mask=torch.ones_like(prompt), max_new_tokens=24, do_sample=False, pad_token_id=0
     )[0, len(LONG) :].tolist()
     decoder = Decoder(model)
     assert _greedy(decoder, LONG) == expected
