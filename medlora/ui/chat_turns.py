@@ -12,6 +12,7 @@ from uuid import uuid4
 import gradio as gr
 
 from medlora.dataset.phi import find_phi
+from medlora.errors import UserError
 from medlora.services import adapters
 from medlora.services.chat import ChatService, ChatSettings, ChatUpdate
 from medlora.ui import present
@@ -120,7 +121,8 @@ def answer(
             if waiting != stage or time.monotonic() - shown_at >= UPDATE_INTERVAL_S:
                 stage, shown_at = waiting, time.monotonic()
                 yield None, show_writing(lines, last)
-    ended = conversation.add("assistant", last.text, show_foot(last))
+    fixed = last.level if last.action in ("defer", "block") else ""
+    ended = conversation.add("assistant", last.text, show_foot(last), fixed)
     yield ended, show_bubbles(ended.lines)
 
 
@@ -153,6 +155,8 @@ class Desk:
             yield gr.skip()
             return
         before = conversation or new_conversation()
+        if before.lines and before.lines[-1].role == "user":
+            raise UserError("chat: the last message is still being answered; wait, or press Stop")
         settings = apply_fields(settings_of(self.service, speaker), *fields)
         asked = before.add("user", message)
         hidden, shown = gr.update(visible=False), gr.update(visible=True)

@@ -35,6 +35,8 @@ class Line:
     role: str
     content: str
     foot: str = ""
+    fixed: str = ""
+    """The level of a fixed text that stands where a model's answer would; empty for words of a model."""
 
 
 @dataclass(frozen=True)
@@ -44,8 +46,8 @@ class Conversation:
     chat_id: str
     lines: tuple[Line, ...] = field(default_factory=tuple)
 
-    def add(self, role: str, content: str, foot: str = "") -> Conversation:
-        return replace(self, lines=(*self.lines, Line(role, content, foot)))
+    def add(self, role: str, content: str, foot: str = "", fixed: str = "") -> Conversation:
+        return replace(self, lines=(*self.lines, Line(role, content, foot, fixed)))
 
     def turns(self) -> list[dict[str, str]]:
         """What the services are shown: roles and words."""
@@ -66,8 +68,6 @@ def describe_wait(update: ChatUpdate) -> str:
 def show_foot(update: ChatUpdate) -> str:
     """What stands under an answer: notes, what was done differently, level, label, speed, reasons."""
     asides = [*update.notes, *update.notices]
-    if update.truncated:
-        asides.append("The answer was cut at its longest length; raise “Longest answer” for more.")
     if update.stopped and not update.withheld:
         asides.append("Stopped.")
     if update.error:
@@ -75,7 +75,8 @@ def show_foot(update: ChatUpdate) -> str:
     notes = "".join(f'<div class="ml-aside">{text(aside)}</div>' for aside in asides)
     facts = " · ".join(text(fact) for fact in _facts(update))
     summary = f"{show_level(update.level)} <span>{facts}</span>"
-    reasons = "".join(f"<li>{text(line)}</li>" for line in update.trace)
+    said = dict.fromkeys(str(line).replace("_", " ") for line in update.trace)
+    reasons = "".join(f"<li>{text(line)}</li>" for line in said)
     if not reasons:
         return f'{notes}<div class="ml-trace">{summary}</div>'
     return f'{notes}<details class="ml-trace"><summary>{summary}</summary><ul>{reasons}</ul></details>'
@@ -93,13 +94,15 @@ def _facts(update: ChatUpdate) -> Iterable[str]:
 
 def show_bubbles(lines: Sequence[Line]) -> list[dict[str, Any]]:
     """The messages of the chat log: every word of people and models is inert."""
-    return [
-        {
-            "role": line.role,
-            "content": f"{markdown(line.content)}\n\n{line.foot}" if line.foot else markdown(line.content),
-        }
-        for line in lines
-    ]
+    return [{"role": line.role, "content": _show_line(line)} for line in lines]
+
+
+def _show_line(line: Line) -> str:
+    words = markdown(line.content)
+    if line.fixed:
+        paragraphs = text(line.content).replace("\n", "<br>")
+        words = f'<div class="ml-fixed ml-fixed-{text(line.fixed)}">{paragraphs}</div>'
+    return f"{words}\n\n{line.foot}" if line.foot else words
 
 
 def show_writing(lines: Sequence[Line], update: ChatUpdate | None) -> list[dict[str, Any]]:

@@ -109,9 +109,9 @@ def find_running(workspace: Workspace) -> RunningJob | None:
     )
 
 
-def choose_tab(workspace: Workspace) -> str:
-    """Where the page opens: at the run if one is going, else where the work begins."""
-    return "train" if find_running(workspace) else "data"
+def choose_tab(workspace: Workspace) -> Any:
+    """The page opens at the run if one is going; else nothing moves under the visitor's hand."""
+    return gr.Tabs(selected="train") if find_running(workspace) else gr.skip()
 
 
 # Layout and wiring
@@ -183,8 +183,6 @@ def _wire_moves(tabs: Tabs, pages: Pages, running: gr.HTML) -> None:
         (tabs.data.next, "configure"),
         (tabs.configure.next, "train"),
         (tabs.train.change_config, "configure"),
-        (tabs.train.chat, "chat"),
-        (tabs.adapters.chat, "chat"),
     ):
         button.click(_go_to(target), None, pages.strip, **POLL)
     running.click(_go_to("train"), None, pages.strip, **POLL)
@@ -230,7 +228,7 @@ def _wire_openings(tabs: Tabs, pages: Pages, workspace: Workspace) -> None:
             source,
             talk.speaker,
             **POLL,
-        )
+        ).then(_go_to("chat"), None, pages.strip, **POLL)
 
 
 def _stored_name(shown: data_tab.Shown | None) -> str | None:
@@ -262,7 +260,7 @@ def _wire_refresh(
     timer.tick(guarded(refresh, quiet=True), shown, [*heads, shown], **POLL)
     timer.tick(guarded(watch, quiet=True), [train.run, train.seen], train.drawn, **POLL)
     demo.load(guarded(refresh), shown, [*heads, shown], **POLL)
-    demo.load(guarded(lambda: gr.Tabs(selected=choose_tab(workspace))), None, pages.strip, **POLL)
+    demo.load(guarded(lambda: choose_tab(workspace)), None, pages.strip, **POLL)
     listed = [tabs.data.none_stored, tabs.data.stored]
     demo.load(guarded(lambda: data_tab.draw_stored(workspace, None)), None, listed, **POLL)
     configure = tabs.configure

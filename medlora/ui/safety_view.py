@@ -22,7 +22,7 @@ LEVEL_WORDS = {
 
 def show_level(level: str) -> str:
     """The level as a word in a pill: its colour only repeats it."""
-    return f'<span class="ml-level ml-{text(level)}">{text(level)}</span>'
+    return f'<span class="ml-level ml-{text(level).replace(" ", "-")}">{text(level)}</span>'
 
 
 def mark_spans(original: str, spans: Iterable[tuple[int, int]]) -> str:
@@ -43,13 +43,6 @@ def mark_spans(original: str, spans: Iterable[tuple[int, int]]) -> str:
     return "".join(parts) + text(original[at:])
 
 
-def describe_finding(finding: Finding) -> str:
-    """Why a finding counts, in one line."""
-    context = f" ({', '.join(finding.context)})" if finding.context else ""
-    sign = f" {finding.sign}" if finding.sign else ""
-    return f"{finding.concept.replace('_', ' ')}{context}: “{finding.text}”.{sign}"
-
-
 def show_decision(message: str, decision: Decision) -> str:
     """The message with what was found, the level, the reasons, and the text that would be shown."""
     label = decision.level.label
@@ -57,13 +50,11 @@ def show_decision(message: str, decision: Decision) -> str:
     head = f'<div class="ml-verdict">{show_level(label)}<strong>{text(LEVEL_WORDS[label])}</strong></div>'
     marked = mark_spans(message, (finding.span for finding in findings))
     body = f'<p class="ml-text">{marked}</p>'
-    reasons = [_finding_row(finding) for finding in findings]
-    reasons += [_finding_row(finding, "set aside") for finding in decision.dropped]
-    why = (
-        present.table(("Sign", "Level", "Words", "Context", "Source"), reasons)
-        if reasons
-        else '<p class="ml-small">No sign of danger was found.</p>'
-    )
+    reasons = [_show_finding(finding, finding.level.label) for finding in findings]
+    reasons += [_show_finding(finding, "set aside") for finding in decision.dropped]
+    why = '<p class="ml-small">No sign of danger was found.</p>'
+    if reasons:
+        why = f'<ul class="ml-reasons">{"".join(reasons)}</ul>'
     fixed = ""
     if decision.message:
         fixed = present.notice("info", "What the reader sees", decision.message)
@@ -72,8 +63,10 @@ def show_decision(message: str, decision: Decision) -> str:
     return f'<div class="ml-stack">{head}{body}{why}{fixed}{foot}</div>'
 
 
-def _finding_row(finding: Finding, level: str = "") -> tuple[str, ...]:
+def _show_finding(finding: Finding, level: str) -> str:
+    """One reason: its level, the sign, the words that led to it, their context and the source."""
     name = finding.concept.replace("_", " ")
-    sign = f"{name}: {finding.sign}" if finding.sign else name
-    context = ", ".join(finding.context) or "–"
-    return (sign, level or finding.level.label, finding.text, context, finding.source)
+    facts = [f"“{finding.text}”", *(word.replace("_", " ") for word in finding.context), finding.source]
+    sign = f"<p>{text(finding.sign)}</p>" if finding.sign else ""
+    small = " · ".join(text(fact) for fact in facts if fact)
+    return f"<li>{show_level(level)}<div><strong>{text(name)}</strong>{sign}<p>{small}</p></div></li>"

@@ -140,7 +140,7 @@ def draw_run(workspace: Workspace, run_id: str | None, seen: str) -> list[Update
     state = view.state
     status = view.status
     return [
-        pick(choices, run_id),
+        {**pick(choices, run_id), "visible": True},
         gr.update(visible=False),
         gr.update(visible=True),
         run_view.show_status(view),
