@@ -137,11 +137,11 @@ class Draft:
             self.notice("The answer reached its longest allowed length and was cut off.")
 
     def _append_fixed(self, fixed: str, before: str = "") -> ChatUpdate:
-        shown = self.update.text.rstrip()
-        gap = "\n\n" if shown else ""
-        return self._set(
-            text=f"{shown}{gap}{fixed}", delta=f"{before}{gap}{fixed}", done=True, stage="", queue_place=None
-        )
+        """A paragraph of its own after what was shown, which itself never changes any more."""
+        shown = self.update.text
+        gap = "" if not shown else "\n" * (2 - min(2, len(shown) - len(shown.rstrip("\n"))))
+        delta = f"{before}{gap}{fixed}"
+        return self._set(text=f"{shown}{gap}{fixed}", delta=delta, done=True, stage="", queue_place=None)
 
     def _set(self, **changes: object) -> ChatUpdate:
         self._reported_at = time.monotonic()

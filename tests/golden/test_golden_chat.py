@@ -80,7 +80,7 @@ def test_an_adapter_that_reassures_falsely_is_withheld_at_that_sentence(
     ws: Workspace, service: ChatService
 ) -> None:
     updates = list(service.reply("one", _ask(), _settings(ws, "evil")))
-    assert updates[-1].text.startswith("Sit down.\n\nThe rest of this answer was withheld")
+    assert updates[-1].text.startswith("Sit down. \n\nThe rest of this answer was withheld")
     assert updates[-1].adapter == "evil"
     assert all("heart" not in update.text and "week" not in update.text for update in updates)
 

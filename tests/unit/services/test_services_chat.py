@@ -283,14 +283,12 @@ def test_a_withheld_answer_shows_no_unjudged_character_however_it_is_cut(
     updates = _reply(ws, engine, settings)
     last = updates[-1]
     assert last.text == (
-        "Rest a little.\n\nThe rest of this answer was withheld by the safety layer. Please speak to a "
+        "Rest a little. \n\nThe rest of this answer was withheld by the safety layer. Please speak to a "
         "doctor, nurse or pharmacist. If anything feels seriously wrong, call your local emergency number."
     )
     assert (last.withheld, last.action, last.done) == (True, "block", True)
     assert all("heart" not in update.text and "secret" not in update.text for update in updates)
-    assert "".join(update.delta for update in updates).rstrip() == last.text.replace(
-        "little.\n\nThe", "little. \n\nThe"
-    )
+    assert "".join(update.delta for update in updates) == last.text
     if piece < 1000:
         assert engine.closed_early == 1, "generation goes on unheard"
     assert _entries(ws)[-1]["verdict"] == "withheld"
