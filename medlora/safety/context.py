@@ -45,6 +45,9 @@ _AND_WORDS = frozenset(("and", "y", "et", "und", "dan", ","))
 _CLAUSE_CUES = ("history", "chronic", "resolved", "hypothetical", "family")
 _DROPPING = frozenset(("negated", "definitional", "idiom", "family"))
 _SOFTENING = frozenset(("historical", "chronic", "resolved", "hypothetical"))
+_PAST_CUES = frozenset(("history", "chronic"))
+_FLAT_DENIALS = frozenset(("no", "none", "nope", "nah", "never", "nothing"))
+_FUNCTION_WORDS = frozenset(("never", "no", "not", "had", "has", "have", "felt"))
 _NAMES = {"history": "historical"}
 
 
@@ -98,14 +101,14 @@ class Surroundings:
             for role in _CLAUSE_CUES:
                 if role == "hypothetical" and (first_aid or self._in_sentence("present", item)):
                     continue
-                if _NAMES.get(role, role) not in found and self._cue_covers(role, item, own):
+                if role in _PAST_CUES and self._is_acute(item):
+                    continue
+                if self._cue_covers(role, item, own):
                     found.add(_NAMES.get(role, role))
             if self._in_sentence("fiction", item):
                 found.add("hypothetical")
             if self._in_sentence("third", item):
                 found.add("third_person")
-        if found & {"historical", "chronic"} and any(self._is_acute(item) for item in items):
-            found -= {"historical", "chronic"}
         return frozenset(found)
 
     def _is_negated(self, item: Hit, own: set[int]) -> bool:
@@ -116,6 +119,9 @@ class Surroundings:
 
     def _denied_after(self, item: Hit, own: set[int]) -> bool:
         """Post-negation: "chest pain: none", "stroke has been ruled out"."""
+        after = self._sentences.get(self._tokens.sentences[item[0]] + 1)
+        if after and after.end - after.start <= 2 and self._tokens.words[after.start] in _FLAT_DENIALS:
+            return True
         start = item[1]
         for cue in find_between(self.cue("post_negation"), start, start + 4):
             same = self._tokens.sentences[cue[0]] == self._tokens.sentences[item[0]]
@@ -238,7 +244,7 @@ class Surroundings:
         for number, found in self._hits.items():
             if number in self._catalogue.multiword or number == pseudo:
                 for start, end in found:
-                    if end - start > 1:
+                    if end - start > 1 and not _FUNCTION_WORDS.issuperset(self._tokens.words[start:end]):
                         for place in range(start, end):
                             ends[place] = max(ends.get(place, 0), end)
         return ends

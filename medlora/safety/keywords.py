@@ -19,11 +19,13 @@ from medlora.safety.tokens import Tokens
 from medlora.safety.typos import allowed_distance, edit_distance
 
 NEEDS_SYMPTOM = frozenset(("severe", "emergency"))
+_SHIPPED_SIGNS = NEEDS_SYMPTOM | {"chest pain", "difficulty breathing"}
 _ENDINGS = (
     ("nesses", ""), ("ness", ""), ("ingly", ""), ("edly", ""), ("ings", ""), ("ing", ""), ("ies", "y"),
     ("ied", "y"), ("ses", "s"), ("ed", ""), ("ly", ""), ("es", ""), ("s", ""), ("e", ""),
 )  # fmt: skip
 _SKIPPED = 2
+_ELSEWHERE = 6
 _SHORTEST_SLIP = 5
 
 
@@ -75,8 +77,9 @@ def find_keywords(
         for place in sorted(set(starts)):
             hit = _follow(reading, wanted, place, stems)
             if hit and not (keyword.casefold() in NEEDS_SYMPTOM and not _has_symptom(reading, hit)):
-                contexts = _contexts_of(reading, hit, [p for p in starts if p != place])
-                found.append(KeywordHit(keyword, hit, contexts, soften(level, contexts, frozenset())))
+                contexts = _contexts_of(reading, hit, starts[:_ELSEWHERE])
+                asked = frozenset() if keyword.casefold() in _SHIPPED_SIGNS else frozenset(("definitional",))
+                found.append(KeywordHit(keyword, hit, contexts, soften(level, contexts, asked)))
     return found
 
 
@@ -85,8 +88,8 @@ def _contexts_of(reading: Reading, hit: Hit, others: Sequence[int]) -> frozenset
     surroundings = reading.surroundings("en")
     contexts = surroundings.contexts_of((hit,))
     symptom = reading.catalogue.cues.get(("en", "cue_symptom"), -1)
-    beside = [(place, place + 1) for place in others]
-    if surroundings.is_long_standing(hit, [*beside, *reading.hits.get(symptom, [])]):
+    beside = [(place, place + 1) for place in others if place != hit[0]]
+    if surroundings.is_long_standing(hit, [*beside, *reading.hits.get(symptom, [])[:_ELSEWHERE]]):
         return contexts | {"chronic"}
     return contexts
 

@@ -106,7 +106,7 @@ class Tokenizer:
         place = 0
         while place < len(joined):
             for end in range(min(len(joined), place + 16), place, -1):
-                if self._forms.known(joined[place:end]) and (end - place > 1 or joined[place] == "i"):
+                if self._forms.known_form(joined[place:end]) and (end - place > 1 or joined[place] == "i"):
                     words.append(joined[place:end])
                     place = end
                     break

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 
 _END = "\0"
 _MAX_SKIPPED = 3
+_LONGEST = 24
 _ENDING = re.compile(
     r"|s|es|ed|d|e|ing|ers?|y|ly|ness|ions?|ic|al|ation|ity|ies|ied|ting|ted|ping|ped|ning|ned|ming|med|ingly|ory|ive"
     r"|ism|ous|ias?|ment|able|ably|th|ts?|ful|ors?|ent|ence|ance|ant"
@@ -62,7 +63,9 @@ class PhraseTrie:
 
     def _find_prefixes(self, word: str) -> list[str]:
         prefixes = self._prefixes
-        return [key for end in range(2, len(word) + 1) if (key := word[:end] + "*") in prefixes]
+        return [
+            key for end in range(2, min(len(word), _LONGEST) + 1) if (key := word[:end] + "*") in prefixes
+        ]
 
     def _patterns(self, word: str) -> tuple[str, ...]:
         keys = self._keys.get(word)

@@ -1,0 +1,99 @@
+"""How fast the safety layer is: assessments by length, screening, and the stream guard.
+
+    python benchmarks/safety.py [--json]
+
+CPU time on one core. The texts are those of the shipped labelled set, joined to the wanted length.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable
+
+from medlora.safety import Policy, StreamGuard, assess
+from medlora.safety.catalogue import load_catalogue
+from medlora.services.safety import labelled_path, read_labelled
+
+TOKEN_CHARS = 4
+ROUNDS = 400
+
+
+def measure(work: Callable[[int], None], rounds: int) -> dict[str, float]:
+    """Mean and percentiles of one call, in milliseconds."""
+    spent = []
+    for number in range(rounds):
+        started = time.process_time()
+        work(number)
+        spent.append((time.process_time() - started) * 1000)
+    spent.sort()
+    return {
+        "mean_ms": round(sum(spent) / rounds, 4),
+        "p50_ms": round(spent[rounds // 2], 4),
+        "p99_ms": round(spent[min(rounds - 1, int(rounds * 0.99))], 4),
+    }
+
+
+def run() -> dict[str, dict[str, float]]:
+    """Every figure by name."""
+    started = time.process_time()
+    load_catalogue()
+    figures = {"catalogue": {"compile_ms": round((time.process_time() - started) * 1000, 1)}}
+    policy = Policy()
+    texts = [message.text for message, _ in read_labelled(labelled_path())]
+    joined = ". ".join(texts)
+    for text in texts:
+        assess([{"role": "user", "content": text}], policy)
+    for chars in (200, 500, 2000):
+        pieces = [joined[place : place + chars] for place in range(0, len(joined) - chars, 97)]
+        figures[f"assess_{chars}_chars"] = measure(
+            lambda n, pieces=pieces: _judge(pieces[n % len(pieces)], policy), ROUNDS
+        )
+    figures["screen"] = _screen(texts, policy)
+    figures["stream_guard"] = _stream(policy)
+    return figures
+
+
+def _judge(text: str, policy: Policy) -> None:
+    assess([{"role": "user", "content": text}], policy)
+
+
+def _screen(texts: list[str], policy: Policy) -> dict[str, float]:
+    started = time.process_time()
+    for text in texts:
+        _judge(text, policy)
+    return {"messages_per_second": round(len(texts) / (time.process_time() - started), 1)}
+
+
+def _stream(policy: Policy) -> dict[str, float]:
+    sentences = [
+        f"Fact {n}: many people find that water, sleep and a short walk help, and that regular meals do too. "
+        for n in range(200)
+    ]
+    text = "".join(sentences)
+    guard = StreamGuard(policy)
+    tokens = [text[place : place + TOKEN_CHARS] for place in range(0, len(text), TOKEN_CHARS)]
+    figures = measure(lambda n: _feed(guard, tokens[n]), len(tokens))
+    return {"mean_us_per_token": round(figures["mean_ms"] * 1000, 2), "p99_ms_per_token": figures["p99_ms"]}
+
+
+def _feed(guard: StreamGuard, token: str) -> None:
+    guard.feed(token)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
+    figures = run()
+    if parser.parse_args().json:
+        sys.stdout.write(json.dumps(figures, indent=2) + "\n")
+        return
+    for name, values in figures.items():
+        shown = "  ".join(f"{key} {value}" for key, value in values.items())
+        sys.stdout.write(f"{name:20} {shown}\n")
+
+
+if __name__ == "__main__":
+    main()
