@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ from medlora.errors import UserError
 from medlora.services import data
 from medlora.ui import dataset_view, present
 from medlora.ui.blocks import Confirmation, actions, card, confirmation, row, words
-from medlora.ui.downloads import Download, download, new_download
+from medlora.ui.downloads import Download, download, drop_upload, new_download
 from medlora.ui.draft import draft_config
 from medlora.ui.events import POLL, SILENT, guarded
 from medlora.workspace import Workspace
@@ -94,13 +93,6 @@ def draw_stored(workspace: Workspace, chosen: str | None) -> list[Update]:
     choices = stored_choices(workspace)
     value = chosen if chosen in [key for _, key in choices] else None
     return [gr.update(visible=not choices), gr.update(choices=choices, value=value, visible=bool(choices))]
-
-
-def drop_upload(path: Path) -> None:
-    """Remove an uploaded file: it may hold what came from patients."""
-    with contextlib.suppress(OSError):
-        path.unlink(missing_ok=True)
-        path.parent.rmdir()
 
 
 def draw_report(workspace: Workspace, shown: Shown, report: CheckReport, settled: bool) -> list[Update]:

@@ -6,6 +6,7 @@ the path, and nothing else of this computer.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import shutil
@@ -60,3 +61,10 @@ def download(label: str, elem_id: str, **button: Any) -> Download:
     visible = gr.Button(label, elem_id=elem_id, **button)
     hidden = gr.DownloadButton(label, visible="hidden", elem_id=f"{elem_id}-file")
     return Download(visible, hidden)
+
+
+def drop_upload(path: Path) -> None:
+    """Remove an uploaded file: it may hold what came from patients."""
+    with contextlib.suppress(OSError):
+        path.unlink(missing_ok=True)
+        path.parent.rmdir()

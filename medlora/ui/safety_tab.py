@@ -15,7 +15,7 @@ from medlora.safety.score import Rate
 from medlora.services import safety
 from medlora.ui import present
 from medlora.ui.blocks import actions, card, row, words
-from medlora.ui.data_tab import drop_upload
+from medlora.ui.downloads import drop_upload
 from medlora.ui.draft import draft_config
 from medlora.ui.events import POLL, SILENT, guarded
 from medlora.ui.safety_view import show_decision
