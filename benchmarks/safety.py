@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Callable
 
-from medlora.safety import Policy, StreamGuard, assess
+from medlora.safety import Level, Policy, StreamGuard, assess
 from medlora.safety.catalogue import load_catalogue
 from medlora.services.safety import labelled_path, read_labelled
 
@@ -43,12 +43,13 @@ def run() -> dict[str, dict[str, float]]:
     figures = {"catalogue": {"compile_ms": round((time.process_time() - started) * 1000, 1)}}
     policy = Policy()
     texts = [message.text for message, _ in read_labelled(labelled_path())]
-    joined = ". ".join(texts)
+    ordinary = ". ".join(m.text for m, _ in read_labelled(labelled_path()) if m.expected is Level.ANSWER)
+    dense = ". ".join(texts)
     for text in texts:
         assess([{"role": "user", "content": text}], policy)
-    for chars in (200, 500, 2000):
-        pieces = [joined[place : place + chars] for place in range(0, len(joined) - chars, 97)]
-        figures[f"assess_{chars}_chars"] = measure(
+    for chars, kind, joined in ((200, "", ordinary), (2000, "", ordinary), (2000, "_of_signs", dense)):
+        pieces = [joined[place : place + chars] for place in range(0, len(joined) - chars, 17)]
+        figures[f"assess_{chars}_chars{kind}"] = measure(
             lambda n, pieces=pieces: _judge(pieces[n % len(pieces)], policy), ROUNDS
         )
     figures["screen"] = _screen(texts, policy)
@@ -92,7 +93,7 @@ def main() -> None:
         return
     for name, values in figures.items():
         shown = "  ".join(f"{key} {value}" for key, value in values.items())
-        sys.stdout.write(f"{name:20} {shown}\n")
+        sys.stdout.write(f"{name:28} {shown}\n")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from medlora.safety.catalogue import Catalogue
-from medlora.safety.catalogue.trie import Hit
+from medlora.safety.catalogue.hits import Hit, Hits
 from medlora.safety.levels import Level
 from medlora.safety.places import Sentence, any_between, find_between, overlap, split_sentences
 from medlora.safety.tokens import Tokens
@@ -64,9 +64,7 @@ def soften(level: Level, contexts: frozenset[str], keeps: frozenset[str]) -> Lev
 class Surroundings:
     """The cues of one tokenised text, in one language, ready to be asked about findings."""
 
-    def __init__(
-        self, catalogue: Catalogue, tokens: Tokens, hits: dict[int, list[Hit]], language: str
-    ) -> None:
+    def __init__(self, catalogue: Catalogue, tokens: Tokens, hits: Hits, language: str) -> None:
         self._catalogue = catalogue
         self._tokens = tokens
         self._hits = hits
@@ -82,7 +80,7 @@ class Surroundings:
         """The hits of one cue list."""
         if role not in self._cues:
             number = self._catalogue.cues.get((self._language, f"cue_{role}"))
-            self._cues[role] = self._hits.get(number, []) if number is not None else []
+            self._cues[role] = self._hits.of(number) if number is not None else []
         return self._cues[role]
 
     def contexts_of(self, items: tuple[Hit, ...]) -> frozenset[str]:
@@ -170,7 +168,7 @@ class Surroundings:
         if any(self._is_acute(item) or self._in_sentence("present", item) for item in items):
             return False
         pairs = zip(items, numbers, strict=True)
-        return any(self.is_long_standing(item, self._hits[number]) for item, number in pairs)
+        return any(self.is_long_standing(item, self._hits.of(number)) for item, number in pairs)
 
     def is_long_standing(self, item: Hit, others: Sequence[Hit]) -> bool:
         """Whether the same sign, elsewhere in the turn, has gone on for long; false when it is new here."""
@@ -240,13 +238,16 @@ class Surroundings:
     def _consumed_by_phrases(self) -> dict[int, int]:
         """For each token the furthest end of a phrase that holds it: "not breathing", "not sure"."""
         ends: dict[int, int] = {}
-        pseudo = self._catalogue.cues.get((self._language, "cue_pseudo_negation"))
-        for number, found in self._hits.items():
-            if number in self._catalogue.multiword or number == pseudo:
-                for start, end in found:
-                    if end - start > 1 and not _FUNCTION_WORDS.issuperset(self._tokens.words[start:end]):
-                        for place in range(start, end):
-                            ends[place] = max(ends.get(place, 0), end)
+        pseudo = self._catalogue.cues.get((self._language, "cue_pseudo_negation"), -1)
+        signs = self._catalogue.multiword
+        for phrase, found in self._hits.phrases().items():
+            numbers = self._catalogue.trie.lists_of[phrase]
+            if pseudo not in numbers and not numbers & signs:
+                continue
+            for start, end in found:
+                if end - start > 1 and not _FUNCTION_WORDS.issuperset(self._tokens.words[start:end]):
+                    for place in range(start, end):
+                        ends[place] = max(ends.get(place, 0), end)
         return ends
 
     def _mark_general_sentences(self) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from medlora.safety.catalogue import Catalogue
-from medlora.safety.catalogue.trie import Hit
+from medlora.safety.catalogue.hits import Hit
 from medlora.safety.decision import Finding
 from medlora.safety.encoded import reveal
 from medlora.safety.levels import Level

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from medlora.safety.catalogue import Catalogue, load_catalogue
-from medlora.safety.catalogue.trie import Hit
+from medlora.safety.catalogue.hits import Hit
 from medlora.safety.context import soften
 from medlora.safety.levels import Level
 from medlora.safety.match import Reading
@@ -89,7 +89,7 @@ def _contexts_of(reading: Reading, hit: Hit, others: Sequence[int]) -> frozenset
     contexts = surroundings.contexts_of((hit,))
     symptom = reading.catalogue.cues.get(("en", "cue_symptom"), -1)
     beside = [(place, place + 1) for place in others if place != hit[0]]
-    if surroundings.is_long_standing(hit, [*beside, *reading.hits.get(symptom, [])[:_ELSEWHERE]]):
+    if surroundings.is_long_standing(hit, [*beside, *reading.hits.of(symptom)[:_ELSEWHERE]]):
         return contexts | {"chronic"}
     return contexts
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from medlora.safety.catalogue import Catalogue, Rule
-from medlora.safety.catalogue.trie import Hit
+from medlora.safety.catalogue.hits import Hit
 from medlora.safety.context import Surroundings, soften
 from medlora.safety.levels import Level
 from medlora.safety.measures import find_measures
@@ -53,7 +53,7 @@ class Reading:
         if number is None:
             return frozenset()
         if number not in self._clauses:
-            found = self.hits.get(number, ())
+            found = self.hits.of(number)
             self._clauses[number] = frozenset(self.tokens.clauses[hit[0]] for hit in found)
         return self._clauses[number]
 
@@ -63,18 +63,33 @@ class Reading:
         return number is not None and number in self.hits
 
     def match(self) -> list[Match]:
-        """Every rule that holds: its best assignment, or those that its context drops."""
+        """Every rule that holds: its best assignment, or those that its context drops.
+
+        Why some are passed over: a concept already found at a level in the last turn needs no second proof.
+        """
         found: list[Match] = []
-        for first in list(self.hits):
+        settled: dict[str, Level] = {}
+        last = self.tokens.turns[-1] if len(self.tokens) else 0
+        for first in sorted(self.hits.present):
             for rule in self.catalogue.rules.get(first, ()):
-                if all(item in self.hits for item in rule.items):
-                    found += self._match_rule(rule)
+                if settled.get(rule.concept, Level.ANSWER) >= rule.level:
+                    continue
+                if self.hits.present.issuperset(rule.items):
+                    matches = self._match_rule(rule)
+                    found += matches
+                    for match in matches:
+                        if match.level is not None and self._reaches(match, last):
+                            settled[rule.concept] = max(match.level, settled.get(rule.concept, Level.ANSWER))
         return found
+
+    def _reaches(self, match: Match, turn: int) -> bool:
+        """Whether a match touches that turn."""
+        return any(self.tokens.turns[start] == turn for start, _ in match.items)
 
     def _match_rule(self, rule: Rule) -> list[Match]:
         """The first assignment whose context leaves the rule its level, else the best few."""
         kept: list[Match] = []
-        for first in self.hits[rule.items[0]]:
+        for first in self.hits.of(rule.items[0]):
             for tried, items in enumerate(self._extend(rule, (first,))):
                 if tried >= _TRIED:
                     break
@@ -100,7 +115,7 @@ class Reading:
             return
         link, distance = rule.links[len(items)]
         taken = {place for item in items for place in range(*item)}
-        candidates = self._candidates(self.hits[rule.items[len(items)]], items[-1], link, distance)
+        candidates = self._candidates(self.hits.of(rule.items[len(items)]), items[-1], link, distance)
         for candidate in candidates:
             if not taken.intersection(range(*candidate)):
                 yield from self._extend(rule, (*items, candidate))
@@ -142,6 +157,6 @@ class Reading:
     def _sentences_of(self, number: int) -> frozenset[int]:
         """The sentences a term list was seen in."""
         if number not in self._seen_in:
-            found = self.hits.get(number, ())
+            found = self.hits.of(number)
             self._seen_in[number] = frozenset(self.tokens.sentences[hit[0]] for hit in found)
         return self._seen_in[number]

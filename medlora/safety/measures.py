@@ -6,13 +6,13 @@ from bisect import bisect_left
 
 from medlora.safety.catalogue import Catalogue
 from medlora.safety.catalogue.schema import MeasureEntry
-from medlora.safety.catalogue.trie import Hit
+from medlora.safety.catalogue.hits import Hit, Hits
 from medlora.safety.tokens import Tokens
 
 _PAIR_LINKS = frozenset(("/", "over", "on", "by"))
 
 
-def find_measures(catalogue: Catalogue, tokens: Tokens, hits: dict[int, list[Hit]]) -> None:
+def find_measures(catalogue: Catalogue, tokens: Tokens, hits: Hits) -> None:
     """Add a hit under a measure's own number wherever its reading lies between its borders."""
     words = tokens.words
     numbers = [(place, float(word)) for place, word in enumerate(words) if _is_number(word)]
@@ -27,12 +27,11 @@ def find_measures(catalogue: Catalogue, tokens: Tokens, hits: dict[int, list[Hit
             end = _reading_end(entry, place, words)
             if end is None or (units and not (end < len(words) and words[end] in units)):
                 continue
-            near = _nearest(hits[beside], place, end, entry.reach, tokens) if entry.beside else (place, end)
+            near = (
+                _nearest(hits.of(beside), place, end, entry.reach, tokens) if entry.beside else (place, end)
+            )
             if near is not None:
-                hits.setdefault(own, []).append((min(place, near[0]), max(end, near[1])))
-    for _, own, _, _ in catalogue.measures:
-        if own in hits:
-            hits[own].sort()
+                hits.add(own, (min(place, near[0]), max(end, near[1])))
 
 
 def _reading_end(entry: MeasureEntry, place: int, words: list[str]) -> int | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from dataclasses import dataclass
 
-from medlora.safety.catalogue.trie import Hit
+from medlora.safety.catalogue.hits import Hit
 from medlora.safety.tokens import Tokens
 
 

@@ -93,6 +93,7 @@ def load_catalogue() -> Catalogue:
             trie.add(plain, number)
             if " " in plain:
                 multiword.add(number)
+    trie.freeze()
     tokenizer = Tokenizer(forms.for_tokenizer(trie))
     by_first: dict[int, list[Rule]] = {}
     for rule in rules:

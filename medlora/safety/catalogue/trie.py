@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
+from medlora.safety.catalogue.hits import Hits
+
 _END = "\0"
 _MAX_SKIPPED = 3
 _LONGEST = 24
@@ -12,8 +14,7 @@ _ENDING = re.compile(
     r"|s|es|ed|d|e|ing|ers?|y|ly|ness|ions?|ic|al|ation|ity|ies|ied|ting|ted|ping|ped|ning|ned|ming|med|ingly|ory|ive"
     r"|ism|ous|ias?|ment|able|ably|th|ts?|ful|ors?|ent|ence|ance|ant"
 )
-Node = dict[str, "Node | list[int]"]
-Hit = tuple[int, int]
+Node = dict[str, "Node | int"]
 
 
 class PhraseTrie:
@@ -30,6 +31,10 @@ class PhraseTrie:
         self._fillers = frozenset(fillers)
         self._numbers = frozenset(numbers)
         self._keys: dict[str, tuple[str, ...]] = {}
+        self._lists: list[set[int]] = []
+        self._phrases: dict[int, set[int]] = {}
+        self.lists_of: tuple[frozenset[int], ...] = ()
+        self.phrases_of: dict[int, frozenset[int]] = {}
 
     def add(self, phrase: str, number: int) -> None:
         """Add one phrase under the number of its term list."""
@@ -39,9 +44,17 @@ class PhraseTrie:
             child = node.setdefault(pattern, {})
             if isinstance(child, dict):
                 node = child
-        ends = node.setdefault(_END, [])
-        if isinstance(ends, list):
-            ends.append(number)
+        found = node.setdefault(_END, len(self._lists))
+        if found == len(self._lists):
+            self._lists.append(set())
+        if isinstance(found, int):
+            self._lists[found].add(number)
+            self._phrases.setdefault(number, set()).add(found)
+
+    def freeze(self) -> None:
+        """Make the lists of each phrase ready for searching, once everything is added."""
+        self.lists_of = tuple(frozenset(numbers) for numbers in self._lists)
+        self.phrases_of = {number: frozenset(phrases) for number, phrases in self._phrases.items()}
 
     def knows(self, word: str) -> bool:
         """Whether any phrase holds a word that this one matches."""
@@ -79,19 +92,20 @@ class PhraseTrie:
                 self._keys[word] = keys
         return keys
 
-    def find(self, words: Sequence[str], sentences: Sequence[int]) -> dict[int, list[Hit]]:
-        """Every hit by term list, in the order of the text; a phrase never spans two sentences."""
-        hits: dict[int, list[Hit]] = {}
+    def find(self, words: Sequence[str], sentences: Sequence[int]) -> Hits:
+        """Every phrase, wherever it stands; a phrase never spans two sentences."""
+        hits = Hits(self.lists_of, self.phrases_of)
         patterns = [self._patterns(word) for word in words]
+        root = self._root
         for start, keys in enumerate(patterns):
             for key in keys:
-                child = self._root.get(key)
+                child = root.get(key)
                 if isinstance(child, dict):
-                    self._collect(child, start, start + 1, hits)
-                    if len(child) > (_END in child):
+                    phrase = child.get(_END)
+                    if isinstance(phrase, int):
+                        hits.note(phrase, start, start + 1)
+                    if phrase is None or len(child) > 1:
                         self._follow(child, start, words, sentences, patterns, hits)
-        for found in hits.values():
-            found.sort()
         return hits
 
     def _follow(
@@ -101,7 +115,7 @@ class PhraseTrie:
         words: Sequence[str],
         sentences: Sequence[int],
         patterns: Sequence[tuple[str, ...]],
-        hits: dict[int, list[Hit]],
+        hits: Hits,
     ) -> None:
         """Every longer phrase that goes on from a first word."""
         sentence, total, fillers = sentences[start], len(words), self._fillers
@@ -113,14 +127,10 @@ class PhraseTrie:
             for key in patterns[place]:
                 child = node.get(key)
                 if isinstance(child, dict):
-                    self._collect(child, start, place + 1, hits)
-                    if len(child) > (_END in child):
+                    phrase = child.get(_END)
+                    if isinstance(phrase, int):
+                        hits.note(phrase, start, place + 1)
+                    if phrase is None or len(child) > 1:
                         stack.append((child, place + 1, 0))
             if skipped < _MAX_SKIPPED and words[place] in fillers:
                 stack.append((node, place + 1, skipped + 1))
-
-    @staticmethod
-    def _collect(node: Node, start: int, end: int, hits: dict[int, list[Hit]]) -> None:
-        """Note the term lists whose phrase ends at this node."""
-        for number in node.get(_END, ()):
-            hits.setdefault(int(number), []).append((start, end))

@@ -82,6 +82,8 @@ def test_a_phrase_skips_small_words_but_not_a_sentence_border() -> None:
     trie = PhraseTrie(fillers=["at", "his", "own"], numbers=["two"])
     trie.add("clutch* chest", 1)
     trie.add("# pills", 2)
+    trie.freeze()
     words = ["clutching", "at", "his", "chest", "two", "pills"]
-    assert trie.find(words, [0] * 6) == {1: [(0, 4)], 2: [(4, 6)]}
-    assert trie.find(words, [0, 0, 0, 1, 1, 1]) == {2: [(4, 6)]}
+    whole, parted = trie.find(words, [0] * 6), trie.find(words, [0, 0, 0, 1, 1, 1])
+    assert (whole.of(1), whole.of(2)) == ([(0, 4)], [(4, 6)])
+    assert (parted.of(1), parted.of(2)) == ([], [(4, 6)]) and 1 not in parted
