@@ -88,20 +88,27 @@ def show_figures(state: RunState) -> str:
     )
 
 
+def _horizon(state: RunState) -> float | None:
+    """Where the curves' axis ends: at the last step, or nearer while a long run has just begun."""
+    if not state.total_steps or state.total_steps <= 10 * max(state.step, 1):
+        return state.total_steps
+    return 2.0 * max(state.step, 5)
+
+
 def show_loss(state: RunState) -> str:
     """Training and evaluation loss over the steps."""
     lines = [
         Series("training", [(point.step, point.value) for point in state.loss_points]),
         Series("evaluation", [(point.step, point.value) for point in state.eval_points]),
     ]
-    return line_chart("Loss", lines, x_high=state.total_steps)
+    return line_chart("Loss", lines, x_high=_horizon(state))
 
 
 def show_rate(state: RunState) -> str:
     """The learning rate over the steps."""
     points = [(point.step, point.value) for point in state.rate_points]
     return line_chart(
-        "Learning rate", [Series("learning rate", points)], x_high=state.total_steps, from_zero=True
+        "Learning rate", [Series("learning rate", points)], x_high=_horizon(state), from_zero=True
     )
 
 

@@ -23,7 +23,8 @@ def write_config(model: Path, steps: int) -> str:
         "lora:\n  r: 4\n  target_modules: all-linear\n"
         f"training:\n  max_steps: {steps}\n  learning_rate: 2.0e-3\n  logging_steps: 1\n"
         "  eval_steps: 20\n  save_steps: 20\n  warmup_steps: 2\n"
-        "data:\n  max_seq_length: 128\n"
+        "data:\n  max_seq_length: 256\n"
+        "safety:\n  system_prompt: Be brief.\n"
         "inference:\n  max_new_tokens: 24\n"
     )
 
@@ -124,12 +125,12 @@ def test_two_visitors_start_one_run_see_the_same_and_keep_it_when_they_stop_it(
         page.locator("#train-start").dblclick()
     for page in pages:
         page.locator("#train-status", has_text="safe to close this tab").wait_for()
-        page.locator("#train-loss polyline").wait_for(timeout=RUN_WAIT_MS)
+        page.locator("#train-loss polyline").first.wait_for(timeout=RUN_WAIT_MS)
     assert len(list((app.home / "experiments").iterdir())) == 1
 
     pages[0].reload()
     pages[0].locator("#running", has_text="Training").wait_for()
-    pages[0].locator("#train-loss polyline").wait_for()
+    pages[0].locator("#train-loss polyline").first.wait_for()
     assert pages[0].locator("[role=tab][aria-selected=true]").inner_text() == "Train"
     pages[0].locator("#train-discard").click()
     pages[0].locator("#train-sure-no").click()
