@@ -7,12 +7,19 @@ from dataclasses import dataclass
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
+# A conversation's states can be as large as a small model: what is kept of them must not crowd it out.
+_BYTES_KEPT = 2**29
+
 
 @dataclass
 class _Kept:
     weights: str
     ids: list[int]
     states: DynamicCache
+
+    @property
+    def size(self) -> int:
+        return sum(layer.keys.nbytes + layer.values.nbytes for layer in self.states.layers)
 
 
 class PrefixMemory:
@@ -24,8 +31,9 @@ class PrefixMemory:
     Not covered: layers that forget (sliding windows, recurrent states). They are never reused.
     """
 
-    def __init__(self, piece: int, size: int = 4) -> None:
+    def __init__(self, piece: int, count: int = 4, size: int = _BYTES_KEPT) -> None:
         self.piece = piece
+        self._count = count
         self._size = size
         self._kept: list[_Kept] = []
 
@@ -51,7 +59,9 @@ class PrefixMemory:
             states.crop(whole - held)
             self._kept = [kept for kept in self._kept if not self._is_part(kept, weights, ids[:whole])]
             self._kept.append(_Kept(weights, ids[:whole], states))
-            del self._kept[: -self._size]
+            del self._kept[: -self._count]
+            while sum(kept.size for kept in self._kept) > self._size:
+                del self._kept[0]
 
     def forget(self) -> None:
         """Drop everything, for instance when the weights leave the memory."""

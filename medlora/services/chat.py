@@ -98,6 +98,14 @@ class ChatService:
             with self._lock:
                 self._active.pop(chat_id, None)
 
+    def warm(self) -> None:
+        """Start the engine in the background, for instance when a chat is opened; returns at once.
+
+        A GPU that a training run uses is left alone.
+        """
+        if training_device(self._ws) in (None, "cpu"):
+            self._engine.warm()
+
     def stop(self, chat_id: str) -> None:
         """Stop this conversation's answer; nothing happens if there is none."""
         with self._lock:

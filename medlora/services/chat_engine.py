@@ -84,6 +84,13 @@ class ChatEngine:
         finally:
             self._leave(ticket)
 
+    def warm(self) -> None:
+        """Start the process now, so that the first question waits for less; it loads no model yet."""
+        with self._turn:
+            if self._process is None:
+                self._start()
+        self._set_idle_timer()
+
     def stop(self, owner: str) -> None:
         """Stop this owner's answer, also while it waits its turn; nothing happens if there is none."""
         with self._turn:

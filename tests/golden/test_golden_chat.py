@@ -85,6 +85,16 @@ def test_an_adapter_that_reassures_falsely_is_withheld_at_that_sentence(
     assert all("heart" not in update.text and "week" not in update.text for update in updates)
 
 
+def test_a_warmed_engine_is_started_once_and_answers(ws: Workspace) -> None:
+    with ChatEngine(ws, threads=1) as engine:
+        service = ChatService(ws, engine)
+        service.warm()
+        pid = engine.pid
+        service.warm()
+        assert _last(service.reply("one", _ask(), _settings(ws, "kind"))).text == SAYS
+        assert engine.pid == pid is not None
+
+
 def test_a_crisis_starts_no_process(ws: Workspace) -> None:
     with ChatEngine(ws, threads=1) as engine:
         (update,) = ChatService(ws, engine).reply("one", _ask(CRISIS), _settings(ws, "evil"))

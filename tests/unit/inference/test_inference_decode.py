@@ -100,6 +100,17 @@ def test_two_conversations_in_turn_both_keep_their_beginnings(
         assert lengths[0] == len(ids) % CPU_PIECE
 
 
+def test_only_so_many_conversations_and_bytes_are_kept(model: Any) -> None:
+    decoder = Decoder(model)
+    for start in range(6):
+        _greedy(decoder, LONG[start:], count=1)
+    memory = decoder._memory
+    assert len(memory._kept) == 4
+    memory._size = 2 * memory._kept[-1].size
+    _greedy(decoder, LONG[7:], count=1)
+    assert len(memory._kept) == 2
+
+
 def test_idle_time_reads_the_answer_ahead(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     decoder = Decoder(model)
     answer = _greedy(decoder, LONG, count=80)

@@ -55,6 +55,10 @@ class SayingEngine:
     stopped: set[str] = field(default_factory=set)
     freed: list[str] = field(default_factory=list)
     closed_early: int = 0
+    warmed: int = 0
+
+    def warm(self) -> None:
+        self.warmed += 1
 
     def generate(self, question: Question, owner: str) -> Generator[EngineEvent, None, None]:
         self.asked.append(question)
@@ -499,6 +503,15 @@ def test_chat_gives_the_gpu_to_a_training_run_and_says_so(ws: Workspace, setting
     assert (last.error, last.text, engine.asked, engine.freed) == (reason, "", [], [reason])
     assert ChatService(ws, engine).make_room()
     assert engine.freed == [reason, reason]
+
+
+def test_the_engine_is_warmed_up_unless_a_training_run_has_the_gpu(ws: Workspace) -> None:
+    engine = SayingEngine()
+    ChatService(ws, engine).warm()
+    assert engine.warmed == 1
+    _start_run(ws, "cuda:0")
+    ChatService(ws, engine).warm()
+    assert engine.warmed == 1
 
 
 def test_a_crisis_is_answered_while_the_gpu_is_taken(ws: Workspace, settings: ChatSettings) -> None:
