@@ -46,21 +46,7 @@ def _ask(service: ChatService, settings: ChatSettings, message: str, *, as_json:
     turns = [{"role": "user", "content": message}]
     last = _stream(service, turns, settings, shown=not as_json)
     if as_json:
-        print_json(
-            {
-                "text": last.text,
-                "level": last.level,
-                "action": last.action,
-                "findings": last.findings,
-                "adapter": settings.adapter,
-                "label": last.label,
-                "tokens": last.tokens,
-                "seconds_to_first_token": last.seconds_to_first_token,
-                "tokens_per_second": last.tokens_per_second,
-                "truncated": last.truncated,
-                "notices": last.notices,
-            }
-        )
+        print_json(last.as_dict())
     if last.error:
         raise RunFailedError(last.error)
 

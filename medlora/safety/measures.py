@@ -5,8 +5,8 @@ from __future__ import annotations
 from bisect import bisect_left
 
 from medlora.safety.catalogue import Catalogue
-from medlora.safety.catalogue.schema import MeasureEntry
 from medlora.safety.catalogue.hits import Hit, Hits
+from medlora.safety.catalogue.schema import MeasureEntry
 from medlora.safety.tokens import Tokens
 
 _PAIR_LINKS = frozenset(("/", "over", "on", "by"))
