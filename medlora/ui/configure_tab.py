@@ -40,6 +40,7 @@ class ConfigureTab:
     save: gr.Button
     saved: gr.HTML
     export: Download
+    reset: gr.Button
     next: gr.Button
 
     @property
@@ -144,6 +145,9 @@ def build_configure_tab(workspace: Workspace) -> ConfigureTab:
                 with actions():
                     next_tab = gr.Button("Continue to Train", variant="primary", elem_id="config-next")
                     export = download("Download", "config-export")
+                    reset = gr.Button(
+                        "Begin again from the template", elem_classes="ml-quiet", elem_id="config-reset"
+                    )
                 with gr.Accordion("Save as a template", open=False, elem_classes="ml-group"):
                     with gr.Row(elem_classes="ml-actions"):
                         save_name = gr.Textbox(
@@ -165,7 +169,7 @@ def build_configure_tab(workspace: Workspace) -> ConfigureTab:
     return ConfigureTab(
         template=template, audience=audience, replace=replace, remedies=remedies, text=text,
         problems=problems, forecast=forecast, origins=origins, overridden=overridden, fields=fields,
-        save_name=save_name, save=save, saved=saved, export=export, next=next_tab,
+        save_name=save_name, save=save, saved=saved, export=export, reset=reset, next=next_tab,
     )  # fmt: skip
 
 
@@ -178,9 +182,8 @@ def wire_configure_tab(tab: ConfigureTab, workspace: Workspace) -> None:
 
     def choose(name: str) -> list[Update]:
         if is_edited(workspace):
-            kept = configure.load_draft(workspace).template
             question = "<p>You changed this configuration. Replace it with the template?</p>"
-            return [gr.skip(), gr.skip(), gr.update(visible=name != kept), question]
+            return [gr.skip(), gr.skip(), gr.update(visible=True), question]
         return [*begin(name), gr.update(visible=False), gr.skip()]
 
     def begin(name: str) -> list[Update]:
@@ -208,6 +211,7 @@ def wire_configure_tab(tab: ConfigureTab, workspace: Workspace) -> None:
         trigger_mode="always_last", **POLL,
     )  # fmt: skip
     tab.template.input(guarded(choose), tab.template, chosen, **POLL)
+    tab.reset.click(guarded(choose), tab.template, chosen, **POLL)
     tab.replace.yes.click(guarded(agree), tab.template, chosen, **POLL)
     tab.replace.no.click(guarded(keep), None, [tab.template, tab.replace.box], **POLL)
     for name, button in tab.remedies.items():
