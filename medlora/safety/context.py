@@ -42,13 +42,14 @@ _ASKING = frozenset(
 )
 _LIST_WORDS = frozenset((",", "or", "nor", "/", "ni", "ou", "oder", "atau", "o"))
 _AND_WORDS = frozenset(("and", "y", "et", "und", "dan", ","))
-_CLAUSE_CUES = ("history", "chronic", "resolved", "hypothetical", "family")
+_CLAUSE_CUES = ("history", "chronic", "resolved", "hypothetical", "family", "family_trait")
 _DROPPING = frozenset(("negated", "definitional", "idiom", "family"))
 _SOFTENING = frozenset(("historical", "chronic", "resolved", "hypothetical"))
 _PAST_CUES = frozenset(("history", "chronic"))
+_VERBS = frozenset(("is", "are", "was", "were", "has", "feels", "hurts"))
 _FLAT_DENIALS = frozenset(("no", "none", "nope", "nah", "never", "nothing"))
 _FUNCTION_WORDS = frozenset(("never", "no", "not", "had", "has", "have", "felt"))
-_NAMES = {"history": "historical"}
+_NAMES = {"history": "historical", "family_trait": "family"}
 
 
 def soften(level: Level, contexts: frozenset[str], keeps: frozenset[str]) -> Level | None:
@@ -99,7 +100,7 @@ class Surroundings:
             for role in _CLAUSE_CUES:
                 if role == "hypothetical" and (first_aid or self._in_sentence("present", item)):
                     continue
-                if role in _PAST_CUES and self._is_acute(item):
+                if role in _PAST_CUES and (self._is_acute(item) or overlap(self.cue("background"), item)):
                     continue
                 if self._cue_covers(role, item, own):
                     found.add(_NAMES.get(role, role))
@@ -142,9 +143,10 @@ class Surroundings:
             return True
         numbers = self._tokens.sentences if role == "resolved" else self._tokens.clauses
         first = item[1] if role == "resolved" else item[0] - _CUE_REACH
+        last = item[0] if role == "family" else item[1] + _CUE_REACH
         return any(
             numbers[cue[0]] == numbers[item[0]] and not own.issuperset(range(*cue))
-            for cue in find_between(self.cue(role), first, item[1] + _CUE_REACH)
+            for cue in find_between(self.cue(role), first, last)
         )
 
     def _told_as_past(self, item: Hit) -> bool:
@@ -154,6 +156,10 @@ class Surroundings:
             return False
         opens = find_between(self.cue("back_reference"), after.start, after.start + 2)
         return bool(opens) and bool(find_between(self.cue("history"), after.start, after.start + _CUE_REACH))
+
+    def holds(self, item: Hit) -> bool:
+        """Whether a sign is meant as it stands: no context drops or softens it."""
+        return not self.contexts_of((item,)) & (_DROPPING | _SOFTENING)
 
     def is_general(self, items: tuple[Hit, ...]) -> bool:
         """Whether one of the hits stands in a general question or in a research abstract."""
@@ -233,6 +239,8 @@ class Surroundings:
         words = self._tokens.words
         if place + 1 >= len(words) or words[place] not in _AND_WORDS:
             return place in self._scope_ends
+        if words[place] == "," and _VERBS.intersection(words[place + 2 : place + 5]):
+            return True
         return words[place + 1] in self._catalogue.subjects
 
     def _consumed_by_phrases(self) -> dict[int, int]:

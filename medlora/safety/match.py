@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from medlora.safety.catalogue import Catalogue, Rule
@@ -11,6 +11,7 @@ from medlora.safety.catalogue.hits import Hit
 from medlora.safety.context import Surroundings, soften
 from medlora.safety.levels import Level
 from medlora.safety.measures import find_measures
+from medlora.safety.tally import add_up
 from medlora.safety.tokens import Tokens
 
 _TRIED = 4
@@ -80,7 +81,18 @@ class Reading:
                     for match in matches:
                         if match.level is not None and self._reaches(match, last):
                             settled[rule.concept] = max(match.level, settled.get(rule.concept, Level.ANSWER))
+        found += self._add_up(settled)
         return found
+
+    def _add_up(self, settled: Mapping[str, Level]) -> list[Match]:
+        """Lesser signs that add up, where nothing else was found."""
+        if any(level >= Level.DEFER for level in settled.values()):
+            return []
+        surroundings = self.surroundings("en")
+        return [
+            Match(tally.rule, items, surroundings.contexts_of(items) - {"resolved"}, tally.rule.level)
+            for tally, items in add_up(self)
+        ]
 
     def _reaches(self, match: Match, turn: int) -> bool:
         """Whether a match touches that turn."""

@@ -13,7 +13,7 @@ import yaml
 
 from medlora.errors import InternalError
 from medlora.safety.catalogue.rules import Rule, TermRegister, read_rules, split_terms
-from medlora.safety.catalogue.schema import CatalogueFile, ConceptEntry, MeasureEntry
+from medlora.safety.catalogue.schema import CatalogueFile, ConceptEntry, MeasureEntry, TallyEntry
 from medlora.safety.catalogue.trie import PhraseTrie
 from medlora.safety.levels import Level
 from medlora.safety.normalise import fold
@@ -39,6 +39,18 @@ class ConceptInfo:
 
 
 @dataclass(frozen=True)
+class Tally:
+    """Term lists by number with their weights; the rule stands for it in findings."""
+
+    rule: Rule
+    needs: int
+    long_words: int
+    long_needs: int
+    reach: int
+    weights: dict[int, int]
+
+
+@dataclass(frozen=True)
 class Catalogue:
     """Everything compiled. `cues` maps (language, role) to term lists; `rules` is by first item."""
 
@@ -48,6 +60,7 @@ class Catalogue:
     trie: PhraseTrie
     rules: dict[int, tuple[Rule, ...]]
     concepts: dict[str, ConceptInfo]
+    tallies: tuple[Tally, ...]
     cues: dict[tuple[str, str], int]
     languages: tuple[str, ...]
     measures: tuple[tuple[MeasureEntry, int, int, frozenset[str]], ...]
@@ -85,6 +98,7 @@ def load_catalogue() -> Catalogue:
     measures = [_register_measure(entry, file.language, terms) for file in files for entry in file.measures]
     concepts = _describe(files)
     rules = [rule for file in files for entry in file.concepts for rule in _rules_of(entry, file, terms)]
+    tallies = [_read_tally(entry, file.language, terms) for file in files for entry in file.tallies]
     trie = PhraseTrie(forms.fillers, forms.numbers)
     multiword: set[int] = set()
     for number, phrases in enumerate(terms.phrases):
@@ -110,6 +124,7 @@ def load_catalogue() -> Catalogue:
         trie=trie,
         rules={first: tuple(found) for first, found in by_first.items()},
         concepts=concepts,
+        tallies=tuple(tallies),
         cues=cues,
         languages=tuple(dict.fromkeys(file.language for file in files)),
         measures=tuple(measures),
@@ -126,6 +141,14 @@ def _register_measure(
     """(entry, its own number, the number of the words beside it, its unit words)."""
     own = terms.add(f"{language}.{entry.name}", ())
     return entry, own, terms.inline(language, entry.beside), frozenset(split_terms(entry.unit))
+
+
+def _read_tally(entry: TallyEntry, language: str, terms: TermRegister) -> Tally:
+    where = f"{language}: tally of {entry.concept}"
+    weights = {terms.number(language, name, where): weight for name, weight in entry.weights.items()}
+    level = Level.parse(entry.level)
+    rule = Rule(entry.concept, language, level, (), (), (), f"signs that add up to {entry.needs}")
+    return Tally(rule, entry.needs, entry.long_message_words, entry.long_message_needs, entry.reach, weights)
 
 
 def _describe(files: Iterable[CatalogueFile]) -> dict[str, ConceptInfo]:

@@ -48,6 +48,23 @@ class MeasureEntry(BaseModel):
     reach: int = 4
 
 
+class TallyEntry(BaseModel):
+    """Signs that add up: each term list counts once, with its weight, within `reach` words.
+
+    Why: no list of pairs is complete, and several lesser signs together are a reason to see someone.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    concept: str
+    level: Literal["caution", "defer", "emergency", "crisis"]
+    needs: int = Field(ge=2)
+    long_message_words: int = Field(ge=10)
+    long_message_needs: int = Field(ge=2)
+    reach: int = Field(ge=5)
+    weights: dict[str, int]
+
+
 class WordEntries(BaseModel):
     """How written forms become plain ones."""
 
@@ -73,4 +90,5 @@ class CatalogueFile(BaseModel):
     terms: dict[str, str] = Field(default_factory=dict)
     words: WordEntries = Field(default_factory=WordEntries)
     measures: list[MeasureEntry] = Field(default_factory=list)
+    tallies: list[TallyEntry] = Field(default_factory=list)
     concepts: list[ConceptEntry] = Field(default_factory=list)
