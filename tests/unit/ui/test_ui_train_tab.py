@@ -1,0 +1,115 @@
+"""The Train tab and the header read runs from disk, and nothing else."""
+
+from pathlib import Path
+
+import pytest
+
+from medlora.errors import UserError
+from medlora.runs.events import append_event
+from medlora.runs.process import ProcessMark
+from medlora.runs.store import RunRequest, create_run
+from medlora.ui import page, run_view, train_tab
+from medlora.ui.header import Device, show_header, show_running
+from medlora.workspace import RunPaths, Workspace
+
+CHAT_BUTTON, STOP_BUTTON, RESUME_BUTTON, SEEN = 12, 9, 11, 13
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    return Workspace.open(tmp_path / "home")
+
+
+@pytest.fixture
+def run(workspace: Workspace) -> RunPaths:
+    request = RunRequest(config={}, dataset={"name": "letters"}, adapter_name="letters-starter")
+    made = create_run(workspace, request)
+    append_event(made, "queued", ticket=1)
+    return made
+
+
+def begin(run: RunPaths) -> None:
+    mark = ProcessMark.own()
+    append_event(run, "started", pid=mark.pid, pid_start=mark.start, resumed_from=None)
+    append_event(run, "plan", total_steps=10, rows_train=90, rows_eval=10, device="cpu")
+    for step in (1, 2):
+        append_event(run, "step", step=step, total_steps=10, loss=3.0 / step, learning_rate=1e-4, eta_s=95.0)
+
+
+def test_without_a_run_the_tab_says_what_to_do_and_then_stays_still(workspace: Workspace) -> None:
+    drawn = train_tab.draw_run(workspace, None, "")
+    assert drawn is not None and drawn[1] == {"__type__": "update", "visible": True}
+    assert train_tab.draw_run(workspace, None, drawn[-1]) is None
+
+
+def test_a_going_run_is_drawn_from_its_first_point_and_redrawn_only_when_it_changed(
+    workspace: Workspace, run: RunPaths
+) -> None:
+    begin(run)
+    drawn = train_tab.draw_run(workspace, None, "")
+    assert drawn is not None
+    assert drawn[0]["value"] == run.run_id
+    assert "Training letters-starter. It is safe to close this tab." in drawn[3]
+    assert "polyline" in drawn[5] and "3 at step 1, 1.5000 at step 2" in drawn[5]
+    assert (drawn[STOP_BUTTON]["visible"], drawn[CHAT_BUTTON]["visible"]) == (True, False)
+    assert train_tab.draw_run(workspace, run.run_id, drawn[SEEN]) is None
+    append_event(run, "step", step=3, total_steps=10, loss=0.9)
+    assert train_tab.draw_run(workspace, run.run_id, drawn[SEEN]) is not None
+
+
+def test_a_failed_run_says_why_and_offers_to_resume(workspace: Workspace, run: RunPaths) -> None:
+    begin(run)
+    append_event(
+        run, "ended", status="failed", reason="out of memory <b>", hint="lower the batch size", steps=2
+    )
+    drawn = train_tab.draw_run(workspace, run.run_id, "")
+    assert drawn is not None
+    assert "letters-starter failed" in drawn[3]
+    assert "out of memory &lt;b&gt;\nlower the batch size" in drawn[3]
+    assert drawn[RESUME_BUTTON]["visible"] is True
+
+
+def test_a_finished_run_leads_to_its_chat(workspace: Workspace, run: RunPaths) -> None:
+    begin(run)
+    append_event(run, "published", adapter="letters-starter", step=10)
+    append_event(run, "ended", status="completed", steps=10, seconds=61.0)
+    drawn = train_tab.draw_run(workspace, run.run_id, "")
+    assert drawn is not None and drawn[CHAT_BUTTON]["visible"] is True
+    assert train_tab.adapter_of(workspace, run.run_id) == "letters-starter"
+
+
+def test_the_header_shows_the_run_from_anywhere(workspace: Workspace, run: RunPaths) -> None:
+    begin(run)
+    job = page.find_running(workspace)
+    assert job is not None
+    shown = show_running(job)
+    assert "Training letters-starter" in shown
+    assert "step 2 of 10 · 2 min left" in shown and 'aria-valuenow="20"' in shown
+
+
+def test_the_header_is_quiet_without_a_run(workspace: Workspace) -> None:
+    assert page.find_running(workspace) is None
+    assert show_running(None) == ""
+
+
+def test_the_header_tells_the_device_and_only_claims_to_be_local_when_it_is() -> None:
+    device = Device("CPU, 4 cores", 5.25, 8.0)
+    assert "CPU, 4 cores, 5.2 GiB of 8.0 GiB free" in show_header(device, local=True)
+    assert "nothing leaves this machine" in show_header(device, local=True)
+    assert "nothing leaves this machine" not in show_header(None, local=False)
+    assert "Not a medical device" in show_header(None, local=False)
+
+
+def test_a_start_without_a_dataset_is_refused_in_words(workspace: Workspace) -> None:
+    with pytest.raises(UserError) as caught:
+        train_tab.start_run(workspace, None, "")
+    assert str(caught.value) == "dataset: none is chosen; add one in the Data tab"
+
+
+def test_a_long_run_that_has_just_begun_is_not_squeezed_against_the_axis() -> None:
+    from medlora.runs.state import Point, RunState
+
+    state = RunState(step=3, total_steps=100_000, loss_points=[Point(1, 3.0), Point(3, 2.0)])
+    drawn = run_view.show_loss(state)
+    points = drawn.split('points="')[1].split('"')[0].split()
+    assert float(points[1].split(",")[0]) - float(points[0].split(",")[0]) > 20
