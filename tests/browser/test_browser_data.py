@@ -41,13 +41,13 @@ def upload(page: Page, path: Path) -> None:
 
 
 def test_problems_are_shown_with_their_lines_and_good_rows_are_used_only_with_consent(
-    app: App, visit: Visitor, tmp_path: Path
+    shared_app: App, visit: Visitor, tmp_path: Path
 ) -> None:
     path = write_rows(
         tmp_path / "letters.jsonl",
         [*some_rows(10), '{"instruction": "torn', {"instruction": "What now?", "response": ""}],
     )
-    page = visit(app).open()
+    page = visit(shared_app).open()
     upload(page, path)
     problems = page.locator("#data-problems")
     problems.get_by_role("cell", name="11", exact=True).wait_for()
@@ -55,13 +55,13 @@ def test_problems_are_shown_with_their_lines_and_good_rows_are_used_only_with_co
     page.locator("#data-add").click()
     page.locator(".toast-body").wait_for()
     assert "cannot be used" in page.locator(".toast-body").inner_text()
-    assert list((app.home / "data").iterdir()) == []
+    assert not (shared_app.home / "data" / "letters").exists()
     page.locator(".toast-close").click()
     page.locator("#data-skip input").check()
     page.locator("#data-add").click()
     page.locator("#data-next").wait_for()
-    assert [folder.name for folder in (app.home / "data").iterdir()] == ["letters"]
-    session = next((app.home / ".medlora" / "uploads").iterdir())
+    assert (shared_app.home / "data" / "letters" / "source.jsonl").is_file()
+    session = next((shared_app.home / ".medlora" / "uploads").iterdir())
     assert list(session.rglob("letters.jsonl")) == [], "the upload itself is gone once it is stored"
     with page.expect_download() as download:
         page.locator("#data-rejects").click()
@@ -69,14 +69,14 @@ def test_problems_are_shown_with_their_lines_and_good_rows_are_used_only_with_co
     assert kinds == ["invalid_json", "empty_answer"]
 
 
-def test_text_of_a_dataset_can_neither_run_nor_fetch(app: App, visit: Visitor, tmp_path: Path) -> None:
+def test_text_of_a_dataset_can_neither_run_nor_fetch(shared_app: App, visit: Visitor, tmp_path: Path) -> None:
     rows = some_rows(6)
     rows[0] = {
         "instruction": f"{HOSTILE} What is this?",
         "response": f"{HOSTILE} It is an answer to be shown.",
     }
     path = write_rows(tmp_path / "<img src=x>.jsonl", [*rows, HOSTILE])
-    guest = visit(app)
+    guest = visit(shared_app)
     page = guest.open()
     page.locator("#data-upload input[type=file]").wait_for(state="attached")
     page.locator("#data-upload input[type=file]").set_input_files(str(path))
@@ -89,13 +89,13 @@ def test_text_of_a_dataset_can_neither_run_nor_fetch(app: App, visit: Visitor, t
     assert page.locator("#data-preview img, #data-preview form, .toast-body img").count() == 0
 
 
-def test_personal_data_waits_for_a_decision(app: App, visit: Visitor, tmp_path: Path) -> None:
+def test_personal_data_waits_for_a_decision(shared_app: App, visit: Visitor, tmp_path: Path) -> None:
     rows = some_rows(6)
     rows[2] = {
         "instruction": "Mr. John Smith, MRN 12345678, phone 555-867-5309: when is his next visit?",
         "response": "Please call the clinic and ask, since the schedule is not part of this leaflet.",
     }
-    page = visit(app).open()
+    page = visit(shared_app).open()
     upload(page, write_rows(tmp_path / "visits.jsonl", rows))
     assert "12345678" not in page.locator("#data-problems").inner_text()
     page.locator("#data-add").click()
@@ -105,12 +105,12 @@ def test_personal_data_waits_for_a_decision(app: App, visit: Visitor, tmp_path: 
     page.get_by_label("Redact what was found").check()
     page.locator("#data-add").click()
     page.locator("#data-next").wait_for()
-    stored = (app.home / "data" / "visits" / "source.jsonl").read_text(encoding="utf-8")
+    stored = (shared_app.home / "data" / "visits" / "source.jsonl").read_text(encoding="utf-8")
     assert "12345678" not in stored and "555-867-5309" not in stored
 
 
-def test_the_sample_is_one_press_away_and_survives_a_reload(app: App, visit: Visitor) -> None:
-    guest = visit(app)
+def test_the_sample_is_one_press_away_and_survives_a_reload(shared_app: App, visit: Visitor) -> None:
+    guest = visit(shared_app)
     page = guest.open()
     page.locator("#data-sample").click()
     page.locator("#data-figures", has_text="Usable").wait_for()
@@ -119,13 +119,13 @@ def test_the_sample_is_one_press_away_and_survives_a_reload(app: App, visit: Vis
     page.get_by_label("Sample: patient education").wait_for()
 
 
-def test_a_dataset_is_removed_only_after_a_question(app: App, visit: Visitor) -> None:
-    page = visit(app).open()
+def test_a_dataset_is_removed_only_after_a_question(shared_app: App, visit: Visitor) -> None:
+    page = visit(shared_app).open()
     page.locator("#data-sample").click()
     page.locator("#data-remove").click()
     page.locator("#data-sure-no").click()
-    assert (app.home / "data" / "sample").is_dir()
+    assert (shared_app.home / "data" / "sample").is_dir()
     page.locator("#data-remove").click()
     page.locator("#data-sure-yes").click()
-    page.get_by_text("No dataset yet").first.wait_for()
-    assert list((app.home / "data").iterdir()) == []
+    page.get_by_label("Sample: patient education").wait_for(state="hidden")
+    assert not (shared_app.home / "data" / "sample").exists()

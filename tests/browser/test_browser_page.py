@@ -76,6 +76,37 @@ def test_a_foreign_host_or_origin_is_refused_and_nothing_else_of_the_computer_is
     assert ask(shared_app, "/monitoring/summary") in (403, 404)
 
 
+def test_words_in_the_chat_can_neither_run_nor_fetch(shared_app: App, visit: Visitor) -> None:
+    guest = visit(shared_app)
+    page = guest.open()
+    guest.show("Chat")
+    hostile = (
+        "He collapsed and is not breathing! <img src='https://exfil.example.invalid/p.png'> "
+        "![x](https://exfil.example.invalid/q.png) <script>window.__xss = 1</script> **bold**"
+    )
+    page.get_by_role("textbox", name="Message").fill(hostile)
+    page.locator("#chat-send").click()
+    page.locator("#chat-log .ml-fixed-emergency").wait_for()
+    said = page.locator("#chat-log [data-testid=user]").last
+    assert "<img src=" in said.inner_text() and "![x](https://" in said.inner_text()
+    assert said.locator("strong", has_text="bold").count() == 1
+    assert said.locator("img, script, a").count() == 0
+    assert page.evaluate("window.__xss") is None
+    assert guest.foreign == []
+
+
+def test_a_message_is_judged_with_its_reasons_in_the_safety_tab(shared_app: App, visit: Visitor) -> None:
+    guest = visit(shared_app)
+    page = guest.open()
+    guest.show("Safety")
+    page.get_by_role("textbox", name="Message").fill("he collapsed and is not breathing")
+    page.locator("#safety-judge").click()
+    page.locator("#safety-verdict .ml-hit").first.wait_for()
+    assert "emergency" in page.locator("#safety-verdict .ml-verdict").inner_text()
+    page.locator("#safety-verify").click()
+    page.get_by_text("The audit is whole").wait_for()
+
+
 @pytest.mark.skipif(os.name != "posix", reason="modes and signals are POSIX's")
 def test_the_end_of_the_app_wipes_its_uploads_and_closes_the_port(app: App, visit: Visitor) -> None:
     visit(app).open()

@@ -1,14 +1,12 @@
 """Who may talk to the page."""
 
-import asyncio
-from collections.abc import Awaitable, Callable
-
 import pytest
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.testclient import TestClient
+from starlette.websockets import WebSocketDisconnect
 
 from medlora.ui.guard import content_policy, guard_middleware, host_name
 
@@ -78,21 +76,10 @@ def test_who_may_frame_the_page_is_a_setting() -> None:
     assert policy.endswith("frame-ancestors https://hospital.example")
 
 
-def test_web_sockets_are_closed() -> None:
-    sent: list[dict[str, object]] = []
-
-    async def receive() -> dict[str, object]:
-        return {"type": "websocket.connect"}
-
-    async def send(message: dict[str, object]) -> None:
-        sent.append(message)
-
-    async def app(scope: object, receive: object, send: object) -> None:
+def test_web_sockets_are_closed(client: TestClient) -> None:
+    with pytest.raises(WebSocketDisconnect) as refusal, client.websocket_connect("/"):
         raise AssertionError("the socket came through")
-
-    guard: Callable[..., Awaitable[None]] = guard_middleware()[0].cls(app)  # type: ignore[assignment]
-    asyncio.run(guard({"type": "websocket", "headers": []}, receive, send))  # type: ignore[arg-type]
-    assert sent == [{"type": "websocket.close", "code": 1008}]
+    assert refusal.value.code == 1008
 
 
 def test_a_host_name_is_read_without_its_port() -> None:
