@@ -77,6 +77,6 @@ class Decoder:
 
     def _forward(self, ids: list[int], states: DynamicCache) -> torch.Tensor:
         tokens = torch.tensor([ids], device=self._device)
-        output = self._model(input_ids=tokens, past_key_values=states, use_cache=True, logits_to_keep=1)
+        output = self._model(input_ids=tokens, cache=states, use_cache=True, logits_to_keep=1)
         logits: torch.Tensor = output.logits[0, -1]
         return logits
