@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from math import ceil
 from typing import Any
 
+from medlora.dataset.mask import NothingToLearnError
 from medlora.dataset.render import ChatTokenizer
 from medlora.dataset.rows import RowProblem
 from medlora.dataset.shapes import Record, with_system_prompt
@@ -141,8 +142,10 @@ class LengthGauge:
         turns = with_system_prompt(record.messages, self.settings.system_prompt)
         try:
             self.tokenizer.encode_record(turns, max_seq_length=self.settings.max_seq_length)
+        except NothingToLearnError as error:
+            return _filtered(record, "nothing_to_learn", str(error))
         except DataError as error:
-            return RowProblem(record.line, "nothing_to_learn", str(error))
+            return RowProblem(record.line, "template", str(error))
         return None
 
     def stats(self) -> TokenStats | None:

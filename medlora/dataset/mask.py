@@ -24,6 +24,10 @@ ADDED_END = "The model's chat template ends an answer with no end token: the end
 RenderTurns = Callable[[Sequence[Turn], bool], str]
 
 
+class NothingToLearnError(DataError):
+    """A sound record of whose answer nothing is left within max_seq_length."""
+
+
 class SpanTokenizer(Protocol):
     """What the mask needs of a tokenizer."""
 

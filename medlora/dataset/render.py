@@ -16,7 +16,7 @@ from typing import Any
 
 from tokenizers import AddedToken, Tokenizer
 
-from medlora.dataset.mask import Encoded, RenderedRecord, mask_record
+from medlora.dataset.mask import Encoded, NothingToLearnError, RenderedRecord, mask_record
 from medlora.dataset.shapes import Turn
 from medlora.errors import DataError, UserError
 
@@ -197,7 +197,8 @@ class ChatTokenizer:
     ) -> Encoded:
         """Ids and trained mask of one record: the assistant's turns, end-of-turn token included.
 
-        Raises: DataError when nothing would be trained, or the record is too long and may not be cut.
+        Raises: NothingToLearnError when nothing would be trained, DataError when the record is too long and may
+        not be cut.
         """
         record = self._mask(messages)
         length = len(record.ids)
@@ -211,7 +212,7 @@ class ChatTokenizer:
             record.ids[:max_seq_length], record.trained[:max_seq_length], truncated, record.notices
         )
         if not any(encoded.trained):
-            raise DataError(
+            raise NothingToLearnError(
                 f"data.max_seq_length: the question alone fills all {max_seq_length} tokens, "
                 "nothing of the answer is left to learn; raise it or shorten the record"
             )

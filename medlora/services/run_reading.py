@@ -103,6 +103,7 @@ def view(ws: Workspace, run_id: str) -> RunView:
     Raises: NotFoundError.
     """
     run = store.find_run(ws, run_id)
+    told = run.events.stat().st_size if run.events.exists() else 0
     record, state = store.load_record(run), observe(run)
     waiting = [other.run_id for other, _ in queue.waiting_runs(ws)] if state.status == "queued" else []
     going = queue.find_active(ws) if waiting else None
@@ -120,7 +121,7 @@ def view(ws: Workspace, run_id: str) -> RunView:
             rate_points=thin_points(state.rate_points),
         ),
         log_tail=log_tail,
-        fingerprint=f"{state.status} {state.last_event_at} {ahead} {hash(log_tail)}",
+        fingerprint=f"{state.status} {told} {ahead} {hash(log_tail)}",
         ahead=ahead,
         elapsed_s=_elapsed(state),
         eta_s=state.eta_s if state.status == "running" else None,

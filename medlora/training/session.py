@@ -122,6 +122,10 @@ def load_examples(session: Session, files: ModelFiles) -> Examples:
         skip_bad_rows=bool(session.record.get("skip_bad_rows")),
     )
     session.notice(*examples.notices)
+    if examples.left_out:
+        session.notice(
+            f"{examples.left_out} of {examples.rows} rows are left out; the dataset's check lists them."
+        )
     if examples.truncated:
         longest = session.config.data.max_seq_length
         session.notice(f"{examples.truncated} rows are longer than {longest} tokens and are cut there.")

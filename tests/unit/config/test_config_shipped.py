@@ -42,7 +42,7 @@ def test_the_starter_learns_a_short_dataset_in_a_few_dozen_steps() -> None:
     config = resolve_file(CONFIGS / "starter.yaml", search=SEARCH).config
     assert config.model.base_model_name == "starter"
     assert config.model.quantization_config.load_in_4bit is False
-    assert (config.lora.r, config.data.max_seq_length) == (16, 512)
+    assert (config.lora.r, config.data.max_seq_length) == (16, 1024)
     assert len(config.safety.system_prompt) < 150
 
 

@@ -70,14 +70,17 @@ def test_without_truncation_long_rows_are_left_out_and_listed(data: Path, tokeni
     )
 
 
-def test_a_row_with_nothing_left_to_learn_is_an_error(data: Path, tokenizer: ChatTokenizer) -> None:
+def test_a_row_with_nothing_left_to_learn_is_left_out_and_listed(
+    data: Path, tokenizer: ChatTokenizer
+) -> None:
     report = check(data, tokenizer, max_seq_length=30, system_prompt="word " * 60)
 
-    assert [(problem.line, problem.kind) for problem in report.errors][:3] == [
+    assert [(problem.line, problem.kind) for problem in report.filtered][:3] == [
         (1, "nothing_to_learn"),
         (2, "nothing_to_learn"),
         (3, "nothing_to_learn"),
     ]
+    assert [problem.kind for problem in report.errors] == ["unknown_shape"]
 
 
 def test_without_a_model_lengths_are_estimated_and_it_is_said(data: Path) -> None:
