@@ -197,8 +197,8 @@ class ChatTokenizer:
     ) -> Encoded:
         """Ids and trained mask of one record: the assistant's turns, end-of-turn token included.
 
-        Raises: NothingToLearnError when nothing would be trained, DataError when the record is too long and may
-        not be cut.
+        Raises: NothingToLearnError when nothing would be trained, DataError when the record is too long and
+        may not be cut.
         """
         record = self._mask(messages)
         length = len(record.ids)
