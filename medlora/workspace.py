@@ -172,6 +172,10 @@ class Workspace:
         return self.private / "audit"
 
     @property
+    def feedback(self) -> Path:
+        return self.private / "feedback"
+
+    @property
     def drafts(self) -> Path:
         return self.private / "drafts"
 

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from medlora import __version__
-from medlora.cli import adapters, chat, config, data, machine, runs, safety
+from medlora.cli import adapters, chat, config, data, feedback, machine, runs, safety
 
 cli = typer.Typer(
     name="medlora",
@@ -22,6 +22,7 @@ cli.add_typer(data.commands, name="data")
 cli.add_typer(runs.commands, name="runs")
 cli.add_typer(safety.commands, name="safety")
 cli.add_typer(adapters.commands, name="adapters")
+cli.add_typer(feedback.commands, name="feedback")
 cli.command("app")(machine.open_app)
 cli.command("doctor")(machine.doctor)
 cli.command("train")(runs.train)

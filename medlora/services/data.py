@@ -72,6 +72,14 @@ def show_dataset(ws: Workspace, name: str) -> DatasetCard:
     return store.read_card(ws, name)
 
 
+def source_of(ws: Workspace, name: str) -> Path:
+    """The file with the rows of an imported dataset.
+
+    Raises: NotFoundError.
+    """
+    return store.source_path(ws, store.read_card(ws, name).name)
+
+
 def check_dataset(
     ws: Workspace, source: Source, config: Config | None = None, progress: Progress | None = None
 ) -> CheckReport:

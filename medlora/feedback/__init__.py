@@ -1,0 +1,1 @@
+"""What people said of answers: ratings, corrections, votes. One SQLite file in the private folder."""

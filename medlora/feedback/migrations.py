@@ -1,0 +1,32 @@
+"""The steps from each version of the file to the next. A step that was released is never edited."""
+
+from __future__ import annotations
+
+_ANSWERS_RATINGS_VOTES = """
+CREATE TABLE answers (
+    answer_id TEXT PRIMARY KEY, created TEXT NOT NULL, turns TEXT NOT NULL, text TEXT NOT NULL,
+    base_model TEXT NOT NULL, adapter TEXT, weights TEXT, level TEXT NOT NULL, action TEXT NOT NULL,
+    system_prompt TEXT NOT NULL, settings TEXT NOT NULL, catalogue TEXT NOT NULL,
+    whole INTEGER NOT NULL
+) STRICT;
+CREATE TABLE ratings (
+    rating_id TEXT PRIMARY KEY, answer_id TEXT NOT NULL REFERENCES answers ON DELETE CASCADE,
+    rater TEXT NOT NULL, created TEXT NOT NULL, changed TEXT NOT NULL,
+    safety TEXT CHECK (safety IN ('safe', 'unsafe')),
+    correctness TEXT CHECK (correctness IN ('correct', 'incomplete', 'incorrect')),
+    tone TEXT, comment TEXT NOT NULL, correction TEXT NOT NULL,
+    UNIQUE (answer_id, rater)
+) STRICT;
+CREATE TABLE votes (
+    vote_id TEXT PRIMARY KEY, created TEXT NOT NULL, rater TEXT NOT NULL,
+    verdict TEXT NOT NULL CHECK (verdict IN ('left', 'right', 'tie', 'both_bad')),
+    blinded INTEGER NOT NULL,
+    left_id TEXT NOT NULL REFERENCES answers ON DELETE CASCADE,
+    right_id TEXT NOT NULL REFERENCES answers ON DELETE CASCADE
+) STRICT;
+CREATE INDEX votes_left ON votes (left_id);
+CREATE INDEX votes_right ON votes (right_id);
+"""
+
+MIGRATIONS: tuple[str, ...] = (_ANSWERS_RATINGS_VOTES,)
+"""What leads from version n to n + 1, n counted from 0: an empty file."""
