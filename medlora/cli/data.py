@@ -12,7 +12,7 @@ from medlora.cli.output import JsonFlag, SetFlag, print_json, print_problems, pr
 from medlora.config.schema import Config
 from medlora.dataset.check import CheckReport
 from medlora.errors import ConfigError, UserError
-from medlora.services import configure, data
+from medlora.services import configure, data, erasure
 from medlora.services.data import AddOptions
 from medlora.workspace import Workspace
 
@@ -141,7 +141,31 @@ def list_datasets(json: JsonFlag = False) -> None:
 
 
 @commands.command("remove")
-def remove(name: Annotated[str, typer.Argument(help="The dataset's name.")]) -> None:
-    """Delete a dataset for good."""
-    data.remove_dataset(Workspace.open(), name)
-    print(f"{name}: removed")
+def remove(
+    name: Annotated[str, typer.Argument(help="The dataset's name.")],
+    everything: Annotated[
+        bool, typer.Option("--everything", help="Also its runs, its adapters, and copies of its rows.")
+    ] = False,
+    keep_adapters: Annotated[
+        bool, typer.Option("--keep-adapters", help="With --everything: adapters stay.")
+    ] = False,
+    json: JsonFlag = False,
+) -> None:
+    """Delete a dataset for good; with --everything also all that was made from it."""
+    if keep_adapters and not everything:
+        raise UserError("--keep-adapters: it goes with --everything; without that, adapters stay anyway")
+    ws = Workspace.open()
+    if not everything:
+        data.remove_dataset(ws, name)
+        print_json({"name": name}) if json else print(f"{name}: removed")
+        return
+    held = erasure.erase_dataset(ws, name, keep_adapters=keep_adapters)
+    if json:
+        print_json(held)
+        return
+    print(f"{name}: removed, with {len(held.runs)} runs")
+    verb = "kept; they may have learned sentences by heart" if keep_adapters else "removed"
+    if held.adapters:
+        print(f"adapters {verb}: {', '.join(held.adapters)}")
+    if held.copies:
+        print(f"the same rows are also stored as: {', '.join(held.copies)}")

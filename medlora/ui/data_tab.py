@@ -14,7 +14,8 @@ from medlora.dataset.store import DatasetCard, PhiChoice
 from medlora.errors import UserError
 from medlora.services import data
 from medlora.ui import dataset_view, present
-from medlora.ui.blocks import Confirmation, actions, card, confirmation, row, words
+from medlora.ui.blocks import actions, card, row, words
+from medlora.ui.dataset_removal import Removal, Shown, ask_before_removal, open_question, remove_shown
 from medlora.ui.downloads import Download, download, drop_upload, new_download
 from medlora.ui.draft import draft_config
 from medlora.ui.events import POLL, SILENT, guarded
@@ -31,19 +32,6 @@ PHI_CHOICES = [
 ]
 Update = Any
 Progress = Callable[[float], None]
-
-
-@dataclass(frozen=True)
-class Shown:
-    """What the report is about: an uploaded file that is not added yet, or a stored dataset's name."""
-
-    source: Path | str
-    title: str
-    usable: int
-
-    @property
-    def is_upload(self) -> bool:
-        return isinstance(self.source, Path)
 
 
 @dataclass(frozen=True)
@@ -64,7 +52,7 @@ class DataTab:
     next: gr.Button
     rejects: Download
     remove: gr.Button
-    sure: Confirmation
+    sure: Removal
     problems: gr.HTML
     lengths: gr.HTML
     record: gr.Number
@@ -189,16 +177,6 @@ def store_upload(
     return made
 
 
-def remove_shown(workspace: Workspace, shown: Shown | None) -> None:
-    """Delete the stored dataset, or forget the upload."""
-    if shown is None:
-        return
-    if isinstance(shown.source, Path):
-        drop_upload(shown.source)
-    else:
-        data.remove_dataset(workspace, shown.source)
-
-
 def make_rejects(workspace: Workspace, shown: Shown | None) -> Path:
     """Every row that is not used, with its line and the reason, as a file."""
     if shown is None:
@@ -247,7 +225,7 @@ def build_data_tab() -> DataTab:
                 )
                 rejects = download("Download what is not used", "data-rejects", visible=False)
                 remove = gr.Button("Remove", elem_classes="ml-danger", elem_id="data-remove")
-            sure = confirmation("Remove for good", "Keep it", "data-sure")
+            sure = ask_before_removal()
             problems = words(elem_id="data-problems")
         with row():
             with card(scale=3):
@@ -288,15 +266,8 @@ def wire_data_tab(tab: DataTab, workspace: Workspace) -> None:
         made = store_upload(workspace, shown, skip_bad, phi, name)
         return [*draw_stored(workspace, made.name), *check_stored(workspace, made.name, lambda share: None)]
 
-    def ask(shown: Shown | None) -> list[Update]:
-        title = present.text(shown.title if shown else "")
-        return [
-            gr.update(visible=True),
-            f"<p>Remove <strong>{title}</strong> from this machine? Adapters stay.</p>",
-        ]
-
-    def remove(shown: Shown | None) -> list[Update]:
-        remove_shown(workspace, shown)
+    def remove(shown: Shown | None, everything: bool) -> list[Update]:
+        remove_shown(workspace, shown, everything)
         hidden = gr.update(visible=False)
         return [*draw_stored(workspace, None), None, hidden, hidden]
 
@@ -310,9 +281,14 @@ def wire_data_tab(tab: DataTab, workspace: Workspace) -> None:
         show_progress_on=tab.add, **SILENT,
     )  # fmt: skip
     tab.rejects.wire(lambda shown: make_rejects(workspace, shown), [tab.shown])
-    tab.remove.click(guarded(ask), tab.shown, [tab.sure.box, tab.sure.question], **POLL)
-    tab.sure.no.click(lambda: gr.update(visible=False), None, tab.sure.box, **POLL)
-    tab.sure.yes.click(guarded(remove), tab.shown, [*listed, tab.shown, tab.report, tab.sure.box], **SILENT)
+    tab.remove.click(guarded(open_question), tab.shown, tab.sure.asked, **POLL)
+    tab.sure.confirm.no.click(lambda: gr.update(visible=False), None, tab.sure.confirm.box, **POLL)
+    tab.sure.confirm.yes.click(
+        guarded(remove),
+        [tab.shown, tab.sure.everything],
+        [*listed, tab.shown, tab.report, tab.sure.confirm.box],
+        **SILENT,
+    )
     tab.record.change(
         guarded(lambda shown, at: show_record(workspace, shown, at)), [tab.shown, tab.record], tab.preview,
         trigger_mode="always_last", **POLL,

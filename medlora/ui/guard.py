@@ -1,7 +1,8 @@
 """What stands between the port and the page: who may talk to it, and what the page may load.
 
 Covered: a foreign Host (DNS rebinding), a foreign or `null` Origin (a page elsewhere posting here),
-cross-site requests without an Origin, pictures and scripts from other machines, framing, referrers.
+cross-site requests without an Origin, bodies larger than any upload may be, pictures and scripts from other
+machines, framing, referrers.
 Not covered: other programs of this computer's users, which can name the right host; there is no login.
 """
 
@@ -16,6 +17,8 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 LOCAL_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
+LARGEST_BODY = 210 * 2**20
+"""The largest upload (200 MB) with what a form wraps around it. Units: bytes."""
 _READING = frozenset({"GET", "HEAD"})
 _POLICY = (
     ("default-src", "'self'"),
@@ -70,7 +73,8 @@ class LocalGuard:
         if scope["type"] != "http":
             await send({"type": "websocket.close", "code": 1008})
             return
-        refusal = self.refuse(scope["method"], Headers(scope=scope))
+        headers = Headers(scope=scope)
+        refusal = self.refuse(scope["method"], headers) or refuse_size(scope["method"], headers)
         if refusal is not None:
             await refusal(scope, receive, send)
             return
@@ -93,6 +97,18 @@ class LocalGuard:
         if method not in _READING and headers.get("sec-fetch-site") in ("cross-site", "same-site"):
             return PlainTextResponse("Requests from other sites are refused.", 403)
         return None
+
+
+def refuse_size(method: str, headers: Headers) -> PlainTextResponse | None:
+    """The answer to a body that is too large, or that does not say how large it is, before it is read."""
+    if method in _READING:
+        return None
+    length = headers.get("content-length", "")
+    if "transfer-encoding" in headers or (length and not length.isdecimal()):
+        return PlainTextResponse("A request must say how long it is.", 411)
+    if len(length) > 15 or int(length or 0) > LARGEST_BODY:
+        return PlainTextResponse("This file is too large: 200 MB at most.", 413)
+    return None
 
 
 def guard_middleware(hosts: Iterable[str] = LOCAL_HOSTS, frame_ancestors: str = "'none'") -> list[Middleware]:

@@ -13,10 +13,12 @@ from medlora.services import train
 from medlora.services.chat import ChatService
 from medlora.ui import adapters_tab, chat_tab, chat_turns, configure_tab, data_tab, safety_tab, train_tab
 from medlora.ui.blocks import words
+from medlora.ui.dataset_removal import Shown
 from medlora.ui.events import POLL, guarded
 from medlora.ui.guard import guard_middleware
 from medlora.ui.header import DeviceWatch, RunningJob, show_header, show_running
 from medlora.ui.launch import LARGEST_UPLOAD, LaunchOptions
+from medlora.ui.quiet_log import keep_values_out_of_logs
 from medlora.ui.theme import FAVICON, make_theme, style_sheet
 from medlora.workspace import Workspace
 
@@ -48,6 +50,7 @@ class OpenPage:
 
         Raises: UserError when the port is taken.
         """
+        keep_values_out_of_logs()
         self.demo.queue(max_size=64, default_concurrency_limit=4)
         try:
             _, address, _ = self.demo.launch(
@@ -231,7 +234,7 @@ def _wire_openings(tabs: Tabs, pages: Pages, workspace: Workspace) -> None:
         ).then(_go_to("chat"), None, pages.strip, **POLL)
 
 
-def _stored_name(shown: data_tab.Shown | None) -> str | None:
+def _stored_name(shown: Shown | None) -> str | None:
     return shown.source if shown is not None and isinstance(shown.source, str) else None
 
 

@@ -8,7 +8,7 @@ from starlette.routing import Route
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
-from medlora.ui.guard import content_policy, guard_middleware, host_name
+from medlora.ui.guard import LARGEST_BODY, content_policy, guard_middleware, host_name
 
 HERE = "http://127.0.0.1:7860"
 
@@ -52,6 +52,17 @@ def test_the_page_itself_may_post(client: TestClient) -> None:
 def test_a_cross_site_post_without_an_origin_is_refused(client: TestClient) -> None:
     assert client.post("/", headers={"sec-fetch-site": "cross-site"}).status_code == 403
     assert client.post("/", headers={"sec-fetch-site": "same-site"}).status_code == 403
+
+
+def test_a_body_larger_than_any_upload_is_refused_unread(client: TestClient) -> None:
+    reply = client.post("/", headers={"content-length": str(LARGEST_BODY + 1)})
+    assert (reply.status_code, reply.text) == (413, "This file is too large: 200 MB at most.")
+    assert client.post("/", headers={"content-length": str(LARGEST_BODY)}).status_code == 200
+
+
+def test_a_body_of_unknown_length_is_refused_unread(client: TestClient) -> None:
+    reply = client.post("/", content=iter([b"a", b"b"]))
+    assert (reply.status_code, reply.text) == (411, "A request must say how long it is.")
 
 
 def test_a_link_from_elsewhere_may_open_the_page(client: TestClient) -> None:

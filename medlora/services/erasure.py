@@ -1,0 +1,105 @@
+"""Everything that was made from a dataset, and its end.
+
+Covered: the dataset and its card, rows that were handed out or rejected, uploads with the same bytes, every
+run that read it (with checkpoints, log and record) and, unless they are kept, the adapters those runs
+published with their exports.
+Not covered: files you gave to medlora by their path and files you downloaded, backups, and what a disk keeps
+of deleted blocks. An adapter that is kept may have learned sentences by heart; its provenance names the
+dataset, its SHA-256 and counts, and quotes none of its rows.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from medlora.dataset import store
+from medlora.errors import NotFoundError, UserError
+from medlora.runs import queue
+from medlora.runs.live import observe
+from medlora.runs.state import ACTIVE
+from medlora.runs.store import list_runs, load_record, remove_run
+from medlora.services import adapters, data
+from medlora.workspace import RunPaths, Workspace
+
+
+@dataclass(frozen=True)
+class Holdings:
+    """What there is of a dataset. copies: other datasets with the very same bytes, which are left alone."""
+
+    name: str
+    stored: bool
+    runs: tuple[str, ...]
+    adapters: tuple[str, ...]
+    copies: tuple[str, ...]
+
+
+def find_holdings(ws: Workspace, name: str) -> Holdings:
+    """Everything that was made from a dataset of that name, also when the dataset itself is gone already.
+
+    Raises: NotFoundError when nothing is left of it.
+    """
+    cards = {card.name: card for card in store.list_cards(ws)}
+    card = cards.get(name)
+    sums = {card.sha256} if card is not None else set()
+    runs = [run for run in list_runs(ws) if _is_about(load_record(run).get("dataset"), name, sums)]
+    library = adapters.list_adapters(ws)
+    made = [item.name for item in library if _is_about(item.provenance.get("dataset"), name, sums)]
+    if card is None and not runs and not made:
+        raise NotFoundError(f"dataset: nothing is left of one named {name!r}")
+    copies = tuple(other.name for other in cards.values() if other.name != name and other.sha256 in sums)
+    return Holdings(name, card is not None, tuple(run.run_id for run in runs), tuple(made), copies)
+
+
+def _is_about(dataset: object, name: str, sums: set[str]) -> bool:
+    return isinstance(dataset, dict) and (dataset.get("name") == name or dataset.get("sha256") in sums)
+
+
+def erase_dataset(ws: Workspace, name: str, *, keep_adapters: bool = False) -> Holdings:
+    """Delete everything that was made from a dataset; what there was.
+
+    Raises: NotFoundError; UserError, before anything is deleted, while a run of it is queued or going.
+    """
+    held = find_holdings(ws, name)
+    with queue.lock_queue(ws):
+        runs = [ws.run(run_id) for run_id in held.runs]
+        _refuse_active(runs)
+        for adapter in () if keep_adapters else held.adapters:
+            adapters.delete(ws, adapter)
+        for run in runs:
+            remove_run(run)
+    sums = set()
+    if held.stored:
+        sums.add(store.read_card(ws, name).sha256)
+        data.remove_dataset(ws, name)
+    _sweep(ws, sums)
+    return held
+
+
+def _refuse_active(runs: list[RunPaths]) -> None:
+    for run in runs:
+        status = observe(run).status
+        if status in ACTIVE:
+            raise UserError(f"run {run.run_id}: it is {status} and reads this dataset; stop it first")
+
+
+def _sweep(ws: Workspace, sums: set[str]) -> None:
+    """Files that may hold rows or weights on their way out: rejects, exports, downloads, uploads, remains."""
+    for folder in (ws.cache / "exports", *ws.uploads.glob("*/download-*")):
+        shutil.rmtree(folder, ignore_errors=True)
+    for base in (ws.datasets, ws.experiments, ws.adapters):
+        for left in (*base.glob(".removed-*"), *base.glob(".adding-*")):
+            shutil.rmtree(left, ignore_errors=True)
+    for path in [path for path in ws.uploads.rglob("*") if path.is_file()]:
+        if _sha256(path) in sums:
+            path.unlink(missing_ok=True)
+
+
+def _sha256(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return ""

@@ -1,0 +1,71 @@
+"""What the Data tab shows, and the question before it is gone: alone, or with all that was made from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from medlora.services import data, erasure
+from medlora.ui import present
+from medlora.ui.blocks import Confirmation, confirmation
+from medlora.ui.downloads import drop_upload
+from medlora.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What the report is about: an uploaded file that is not added yet, or a stored dataset's name."""
+
+    source: Path | str
+    title: str
+    usable: int
+
+    @property
+    def is_upload(self) -> bool:
+        return isinstance(self.source, Path)
+
+
+@dataclass(frozen=True)
+class Removal:
+    """The question with its box to tick."""
+
+    confirm: Confirmation
+    everything: gr.Checkbox
+
+    @property
+    def asked(self) -> list[Any]:
+        return [self.confirm.box, self.confirm.question, self.everything]
+
+
+def ask_before_removal() -> Removal:
+    """Render the question, closed."""
+    confirm = confirmation("Remove for good", "Keep it", "data-sure")
+    with confirm.box:
+        everything = gr.Checkbox(
+            label="Also delete its runs, its adapters and every copy of its rows", elem_id="data-everything"
+        )
+    return Removal(confirm, everything)
+
+
+def open_question(shown: Shown | None) -> list[Any]:
+    """The question about what is shown; an upload has nothing made from it yet."""
+    title = present.text(shown.title if shown else "")
+    upload = shown is None or shown.is_upload
+    rest = "" if upload else " Runs and adapters stay, unless you tick the box."
+    question = f"<p>Remove <strong>{title}</strong> from this machine?{rest}</p>"
+    return [gr.update(visible=True), question, gr.update(value=False, visible=not upload)]
+
+
+def remove_shown(workspace: Workspace, shown: Shown | None, everything: bool = False) -> None:
+    """Delete the stored dataset, on request with all that was made from it, or forget the upload."""
+    if shown is None:
+        return
+    if isinstance(shown.source, Path):
+        drop_upload(shown.source)
+    elif everything:
+        erasure.erase_dataset(workspace, shown.source)
+    else:
+        data.remove_dataset(workspace, shown.source)

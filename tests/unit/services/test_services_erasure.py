@@ -1,0 +1,115 @@
+"""Everything that was made from a dataset goes with it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from medlora.cli.root import cli
+from medlora.errors import NotFoundError, UserError
+from medlora.runs.events import append_event
+from medlora.runs.store import RunRequest, create_run
+from medlora.services import adapters, data, erasure
+from medlora.workspace import RunPaths, Workspace, make_private, write_json
+
+CANARY = "zebrafinch-0417"
+
+
+@pytest.fixture
+def ws(tmp_path: Path) -> Workspace:
+    return Workspace.open(tmp_path / "home")
+
+
+def import_rows(ws: Workspace, folder: Path, name: str) -> str:
+    path = folder / f"{name}.jsonl"
+    rows = [{"question": f"What is {CANARY} number {n}?", "answer": f"It is {CANARY}."} for n in range(4)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    card = data.add_dataset(ws, path, data.AddOptions(name=name, keep_original=False))
+    return card.sha256
+
+
+def make_run(ws: Workspace, name: str, sha256: str) -> RunPaths:
+    request = RunRequest(config={}, dataset={"name": name, "sha256": sha256}, adapter_name=f"{name}-a")
+    run = create_run(ws, request)
+    (run.checkpoints / "state.txt").write_text(CANARY, encoding="utf-8")
+    return run
+
+
+def make_adapter(ws: Workspace, name: str, sha256: str) -> str:
+    folder = make_private(ws.adapter(f"{name}-a"))
+    (folder / "adapter_model.safetensors").write_text(CANARY, encoding="utf-8")
+    write_json(folder / "adapter_config.json", {"r": 4})
+    write_json(folder / "provenance.json", {"dataset": {"name": name, "sha256": sha256}})
+    return folder.name
+
+
+def files_with(canary: str, *folders: Path) -> list[Path]:
+    return [
+        path
+        for folder in folders
+        for path in folder.rglob("*")
+        if path.is_file() and canary.encode() in path.read_bytes()
+    ]
+
+
+def test_nothing_of_a_dataset_is_left_and_others_are_untouched(ws: Workspace, tmp_path: Path) -> None:
+    sha256 = import_rows(ws, tmp_path, "ward")
+    run = make_run(ws, "ward", sha256)
+    append_event(run, "ended", status="completed", adapter="ward-a")
+    name = make_adapter(ws, "ward", sha256)
+    adapters.export_zip(ws, name)
+    data.write_rejects(ws, "ward")
+    session = make_private(ws.uploads / "1-1" / "download-1")
+    (session / "rejects.jsonl").write_text(CANARY, encoding="utf-8")
+    upload = make_private(ws.uploads / "1-1" / "abc") / "ward.jsonl"
+    upload.write_bytes((ws.dataset("ward") / "source.jsonl").read_bytes())
+    other = make_adapter(ws, "other", "0" * 64)
+
+    held = erasure.erase_dataset(ws, "ward")
+
+    assert (held.runs, held.adapters, held.copies) == ((run.run_id,), ("ward-a",), ())
+    assert files_with(CANARY, ws.home) == [ws.adapter(other) / "adapter_model.safetensors"]
+    assert list(ws.experiments.iterdir()) == []
+    with pytest.raises(NotFoundError, match="dataset: nothing is left of one named 'ward'"):
+        erasure.find_holdings(ws, "ward")
+
+
+def test_adapters_are_kept_where_that_is_asked_for(ws: Workspace, tmp_path: Path) -> None:
+    make_adapter(ws, "ward", import_rows(ws, tmp_path, "ward"))
+    erasure.erase_dataset(ws, "ward", keep_adapters=True)
+    assert [item.name for item in adapters.list_adapters(ws)] == ["ward-a"]
+
+
+def test_what_is_left_of_a_removed_dataset_can_still_be_erased(ws: Workspace, tmp_path: Path) -> None:
+    run = make_run(ws, "ward", import_rows(ws, tmp_path, "ward"))
+    append_event(run, "ended", status="completed")
+    data.remove_dataset(ws, "ward")
+    assert erasure.erase_dataset(ws, "ward").stored is False
+    assert list(ws.experiments.iterdir()) == []
+
+
+def test_nothing_is_deleted_while_a_run_reads_the_dataset(ws: Workspace, tmp_path: Path) -> None:
+    run = make_run(ws, "ward", import_rows(ws, tmp_path, "ward"))
+    append_event(run, "queued")
+    with pytest.raises(UserError, match=f"run {run.run_id}: it is queued and reads this dataset"):
+        erasure.erase_dataset(ws, "ward")
+    assert data.show_dataset(ws, "ward").rows == 4
+
+
+def test_copies_of_the_same_rows_are_named(ws: Workspace, tmp_path: Path) -> None:
+    import_rows(ws, tmp_path, "ward")
+    import_rows(ws, tmp_path, "again")
+    assert erasure.find_holdings(ws, "ward").copies == ("again",)
+
+
+def test_the_command_line_erases_everything(
+    ws: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MEDLORA_HOME", str(ws.home))
+    make_adapter(ws, "ward", import_rows(ws, tmp_path, "ward"))
+    done = CliRunner().invoke(cli, ["data", "remove", "ward", "--everything"])
+    assert done.output == "ward: removed, with 0 runs\nadapters removed: ward-a\n"
+    assert files_with(CANARY, ws.home) == []
