@@ -186,12 +186,13 @@ def stop(
 @commands.command("resume")
 def resume(
     run_id: IdArgument,
+    sets: SetFlag = None,
     detach: Annotated[bool, typer.Option("--detach", help="Return at once; the run goes on.")] = False,
     json: JsonFlag = False,
 ) -> None:
-    """Go on from the newest complete checkpoint."""
+    """Go on from the newest complete checkpoint; with --set training.num_train_epochs=5 for longer."""
     ws = Workspace.open()
-    training.resume(ws, run_id)
+    training.resume(ws, run_id, sets or ())
     known = training.view(ws, run_id).run_id
     if detach:
         print_json({"run_id": known, "status": training.view(ws, known).status}, one_line=True)

@@ -5,6 +5,8 @@ Kinds and their fields (each event also carries `time`, seconds since the epoch)
     created            queued{ticket}            launching{pid, pid_start}   launched{pid, pid_start}
     started{pid, pid_start, resumed_from}        phase{name, detail, fraction}
     plan{total_steps, rows_train, rows_eval, truncated, left_out, trainable_parameters, …}
+    held{memory_before_gib}    trial{tokens, seconds, peak_memory_gib}
+    smaller_batch{micro_batch, accumulation, step, message}
     notice{message}    step{step, loss, …}       eval{step, eval_loss}       checkpoint{step, name}
     stop_requested{discard}                      signalled{signal, reason}   published{adapter, step}
     ended{status, reason, hint, seconds, train_loss, eval_loss, steps, tokens_per_second, peak_memory_gib}

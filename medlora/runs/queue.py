@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
+from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -21,7 +22,7 @@ from medlora.runs.events import append_event, last_event
 from medlora.runs.live import is_over, observe
 from medlora.runs.process import Launch, ProcessMark, is_alive, spawn_worker
 from medlora.runs.state import RunState
-from medlora.runs.store import RunRequest, create_run, list_runs, load_record
+from medlora.runs.store import RunRequest, change_config, create_run, list_runs, load_record
 from medlora.workspace import RunPaths, Workspace, make_private
 
 _LOCK_WAIT_S = 30.0
@@ -62,19 +63,25 @@ def submit_run(ws: Workspace, request: RunRequest) -> RunPaths:
         return run
 
 
-def requeue_run(ws: Workspace, run: RunPaths) -> None:
+def requeue_run(ws: Workspace, run: RunPaths, config: dict[str, Any] | None = None) -> None:
     """Put a run that stopped, failed or was lost back at the end of the queue.
 
+    config: what it shall go on with; a completed run goes on only with one, for it needs more steps.
     Raises: UserError when it is not over, or completed, or was discarded.
     """
     with lock_queue(ws):
         state = observe(run)
         if state.status in ("queued", "running", "stopping"):
             raise UserError(f"run {run.run_id}: it is {state.status} already")
-        if state.status == "completed":
-            raise UserError(f"run {run.run_id}: it is completed; start a new run with more steps instead")
+        if state.status == "completed" and config is None:
+            raise UserError(
+                f"run {run.run_id}: it is completed; to train it longer say how long, "
+                "such as --set training.num_train_epochs=5"
+            )
         if state.discard:
             raise UserError(f"run {run.run_id}: it was discarded with its checkpoints; start a new run")
+        if config is not None:
+            change_config(run, config)
         _enqueue(ws, run)
 
 
@@ -137,6 +144,12 @@ def dispatch(ws: Workspace, command: tuple[str, ...] | None = None) -> list[str]
             if _start(ws, run, command):
                 started.append(run.run_id)
     return started
+
+
+def relaunch_run(ws: Workspace, run: RunPaths) -> bool:
+    """Go on with a run in a fresh process; called by the run's own worker as its last act."""
+    with lock_queue(ws):
+        return _start(ws, run, None)
 
 
 def _owners(ws: Workspace) -> list[RunPaths]:

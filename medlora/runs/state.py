@@ -205,6 +205,12 @@ def _notice(state: RunState, event: Event) -> None:
         state.notices.append(message)
 
 
+def _smaller_batch(state: RunState, event: Event) -> None:
+    """Memory ran out, and the run goes on with fewer rows at a time."""
+    _notice(state, event)
+    state.plan.update({key: event[key] for key in ("micro_batch", "accumulation") if key in event})
+
+
 def _step(state: RunState, event: Event) -> None:
     step = _count(event.get("step"))
     if step is None:
@@ -278,6 +284,7 @@ _APPLY = {
     "phase": _phase,
     "plan": _plan,
     "notice": _notice,
+    "smaller_batch": _smaller_batch,
     "step": _step,
     "eval": _eval,
     "checkpoint": _checkpoint,

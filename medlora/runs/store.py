@@ -164,6 +164,13 @@ def write_results(run: RunPaths, results: dict[str, Any]) -> None:
     write_json(run.record, {**load_record(run), "results": results})
 
 
+def change_config(run: RunPaths, config: dict[str, Any]) -> None:
+    """Go on with other settings from here; what they were is kept under `earlier_configs`."""
+    record = load_record(run)
+    earlier = [*record.get("earlier_configs", []), record["config"]]
+    write_json(run.record, {**record, "config": config, "earlier_configs": earlier})
+
+
 def find_run(ws: Workspace, run_id: str) -> RunPaths:
     """The run of that id, or of the only one whose id starts so.
 

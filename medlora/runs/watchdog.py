@@ -10,6 +10,7 @@ from medlora.runs.events import append_event
 from medlora.runs.live import observe
 from medlora.runs.process import ProcessMark, signal_tree
 from medlora.runs.queue import lock_queue, unfinished_runs
+from medlora.runs.replaced import put_back
 from medlora.runs.state import RunState
 from medlora.runs.stop import close_stopped
 from medlora.workspace import RunPaths, Workspace
@@ -51,7 +52,9 @@ def decide(state: RunState, now: float, grace: Grace) -> Action:
 
 def watch_runs(ws: Workspace, grace: Grace | None = None) -> None:
     """Look at every run once and do what is due; called every few seconds."""
-    for run, _ in unfinished_runs(ws):
+    for run, state in unfinished_runs(ws):
+        if state.status == "lost":
+            put_back(ws, run)
         _watch(ws, run, grace or Grace())
 
 

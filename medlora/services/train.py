@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from medlora.runs.stop import request_stop
 from medlora.runs.store import RunRequest, default_adapter_name, find_run, remove_run
 from medlora.services import configure
 from medlora.services.configure import Examination
+from medlora.services.extend import change_settings, lengthen
 from medlora.services.preflight import Check, Consent, Source, find_rows, list_checks
 from medlora.services.run_reading import RunSummary, RunView, list_runs, view
 from medlora.workspace import Workspace, check_name
@@ -129,13 +131,23 @@ def discard(ws: Workspace, run_id: str) -> None:
     request_stop(ws, find_run(ws, run_id), discard=True)
 
 
-def resume(ws: Workspace, run_id: str) -> None:
+def resume(ws: Workspace, run_id: str, sets: Sequence[str] = ()) -> None:
     """Queue a run again; its worker goes on from the newest checkpoint that verifies.
 
-    Raises: NotFoundError, UserError when it is going, completed or discarded.
+    sets: `key=value` that make it longer, or change how often it saves, measures and tells.
+    Raises: NotFoundError; UserError when it is going or discarded, or completed and not made longer.
     """
-    queue.requeue_run(ws, find_run(ws, run_id))
+    run = find_run(ws, run_id)
+    queue.requeue_run(ws, run, change_settings(ws, run, sets) if sets else None)
     queue.dispatch(ws)
+
+
+def extend(ws: Workspace, run_id: str, more: float) -> None:
+    """Go on with a run for so many passes more, or steps where its length is set in steps.
+
+    Raises: as `resume`.
+    """
+    resume(ws, run_id, [lengthen(find_run(ws, run_id), more)])
 
 
 def remove(ws: Workspace, run_id: str) -> None:

@@ -2,47 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
-import psutil
 from transformers import TrainingArguments
 
 from medlora.config.plan import data_seed, eval_interval, evaluates, keeps_best, plan_warmup
 from medlora.config.schema import Config
-from medlora.models.architecture import ArchitectureFacts
 from medlora.training.device import Setup
-
-# One portion may use this share of the memory that is free. More tokens than this are no faster.
-_PORTION_SHARE = 0.25
-_PORTION_TOKENS = 2048
-
-
-def cut_batches(config: Config, facts: ArchitectureFacts, lengths: Sequence[int]) -> tuple[int, int]:
-    """(micro-batch, accumulation) with the config's product, in as few portions as are fast and fit.
-
-    Why: on a CPU a large matrix product is faster than several small ones, and the result is the same.
-    The longest records that could meet in one portion decide; one record is the least.
-    """
-    effective = config.training.per_device_train_batch_size * config.training.gradient_accumulation_steps
-    most = float(_PORTION_TOKENS)
-    if not config.training.gradient_checkpointing:
-        free = psutil.virtual_memory().available
-        most = min(most, free * _PORTION_SHARE / activation_bytes(facts))
-    longest = sorted(lengths, reverse=True)
-    for portion in range(effective, 1, -1):
-        if effective % portion == 0 and sum(longest[:portion]) <= most:
-            return portion, effective // portion
-    return 1, effective
-
-
-def activation_bytes(facts: ArchitectureFacts) -> int:
-    """Rough memory that one token takes between forward and backward pass, four bytes a number.
-
-    Why these counts: per layer about 16 vectors of the model's width (norms, projections, residuals) and
-    6 of the inner width are kept for the backward pass.
-    """
-    return 4 * facts.layers * (16 * facts.hidden_size + 6 * facts.intermediate_size)
 
 
 def training_arguments(
@@ -59,7 +25,9 @@ def training_arguments(
         output_dir=str(checkpoints),
         per_device_train_batch_size=setup.micro_batch or training.per_device_train_batch_size,
         gradient_accumulation_steps=setup.accumulation or training.gradient_accumulation_steps,
-        per_device_eval_batch_size=training.per_device_eval_batch_size,
+        per_device_eval_batch_size=min(
+            training.per_device_eval_batch_size, setup.eval_batch or training.per_device_eval_batch_size
+        ),
         num_train_epochs=training.num_train_epochs,
         max_steps=training.max_steps,
         learning_rate=training.learning_rate,

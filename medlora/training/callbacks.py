@@ -175,6 +175,25 @@ class EarlyStopping(TrainerCallback):
             control.should_training_stop = control.should_save = control.should_log = True
 
 
+class LongerSchedule(TrainerCallback):
+    """Lets the first step of a run that was made longer use the longer schedule's learning rate.
+
+    Why: the optimizer's state holds the old schedule's, which at its end is 0. In a run that is as long as
+    before the two are the same number.
+    """
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        scheduler = getattr(kwargs["lr_scheduler"], "scheduler", kwargs["lr_scheduler"])
+        if state.global_step == 0 or not hasattr(scheduler, "lr_lambdas"):
+            return
+        groups = kwargs["optimizer"].param_groups
+        for group, base, share in zip(groups, scheduler.base_lrs, scheduler.lr_lambdas, strict=True):
+            group["lr"] = base * share(scheduler.last_epoch)
+        scheduler._last_lr = [group["lr"] for group in groups]
+
+
 class Stopper(TrainerCallback):
     """Stops at the next micro-batch when that was asked for, with a checkpoint of the last whole step."""
 

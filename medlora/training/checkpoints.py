@@ -111,11 +111,14 @@ def remove_broken(folder: Path) -> None:
             shutil.rmtree(path, ignore_errors=True)
 
 
-def keep_newest(folder: Path) -> None:
-    """Delete all checkpoints but the newest that verifies."""
+def keep_newest(folder: Path, *also: Path) -> None:
+    """Delete all checkpoints but the newest that verifies and those named.
+
+    Why more than the newest: the best one is what a run that goes on may still publish.
+    """
     newest = newest_valid(folder)
     for _, path in _numbered(folder):
-        if newest is not None and path != newest.path:
+        if newest is not None and path not in (newest.path, *also):
             shutil.rmtree(path, ignore_errors=True)
 
 

@@ -34,7 +34,7 @@ class Setup:
     """Device, precision and kernels of one run.
 
     dtype: of the base model's weights and of the products; the adapter's own weights are float32.
-    threads: of the CPU; None leaves torch's choice.
+    threads: of the CPU; None leaves torch's choice. eval_batch: rows at a time once memory ran short.
     """
 
     device: str
@@ -45,6 +45,7 @@ class Setup:
     threads: int | None = None
     micro_batch: int | None = None
     accumulation: int | None = None
+    eval_batch: int | None = None
     flat: bool = False
     label_only: bool = False
     notices: tuple[str, ...] = ()

@@ -65,6 +65,13 @@ def label_loss(
     keep = (shift_labels != IGNORED).reshape(-1)
     rows = hidden.reshape(-1, hidden.shape[-1])[keep].to(head.dtype)
     targets = shift_labels.reshape(-1)[keep]
+    return chunked_loss(rows, head, targets, denominator)
+
+
+def chunked_loss(
+    rows: torch.Tensor, head: torch.Tensor, targets: torch.Tensor, denominator: float | None = None
+) -> torch.Tensor:
+    """The same for label positions that were already picked out: rows (labels, width), targets (labels,)."""
     loss: torch.Tensor = _ChunkedCrossEntropy.apply(rows, head, targets, denominator or max(len(targets), 1))
     return loss
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from medlora.models.files import ModelFiles
+from medlora.runs.replaced import own_adapter, put_back, replace_adapter
 from medlora.runs.store import free_adapter_name
 from medlora.training.card import write_card
 from medlora.workspace import RunPaths, Workspace, make_private, write_json
@@ -33,10 +34,14 @@ _TOKENIZER_FILES = (
 
 @dataclass(frozen=True)
 class Publication:
-    """What there is to say about an adapter beside its weights; `facts` becomes provenance.json."""
+    """What there is to say about an adapter beside its weights; `facts` becomes provenance.json.
+
+    earlier: the name under which this run published before it went on.
+    """
 
     name: str
     facts: dict[str, Any]
+    earlier: str | None = None
 
 
 def publish_adapter(
@@ -44,6 +49,7 @@ def publish_adapter(
 ) -> str:
     """Put the adapter of a checkpoint into the library; the name it got there.
 
+    A run that published before it went on replaces its own adapter, unless that one is gone.
     Why from the checkpoint: a process that died between the last step and here publishes the same bytes.
     """
     shutil.rmtree(run.staging, ignore_errors=True)
@@ -54,12 +60,21 @@ def publish_adapter(
         if (model.path / name).is_file():
             shutil.copyfile(model.path / name, staging / name)
     digest = hash_file(staging / WEIGHTS)
-    name = free_adapter_name(ws, publication.name)
+    put_back(ws, run)
+    candidates = (publication.earlier, publication.name)
+    again = next((name for name in candidates if name and own_adapter(ws, run, name)), None)
+    name = again or free_adapter_name(ws, publication.name)
     facts = {"adapter": name, "created": _now(), **publication.facts, "weights_sha256": digest}
     write_json(staging / "provenance.json", facts)
     write_json(staging / "medlora.json", _settings(facts, digest))
     write_card(staging / "README.md", facts, json.loads((staging / _ADAPTER_FILES[1]).read_text("utf-8")))
     _flush(staging)
+    if again is not None:
+        try:
+            replace_adapter(ws, run, again)
+            return again
+        except OSError:
+            name = free_adapter_name(ws, publication.name)
     while True:
         try:
             staging.rename(ws.adapter(name))

@@ -6,7 +6,7 @@ from typing import Any
 
 from medlora.config.plan import data_seed, keeps_best
 from medlora.models.files import ModelFiles
-from medlora.runs.events import append_event
+from medlora.runs.events import append_event, fold, read_events
 from medlora.runs.store import write_results
 from medlora.safety import Policy, assess
 from medlora.training.checkpoints import Checkpoint, keep_newest, problem_of
@@ -22,12 +22,14 @@ def finish(session: Session, files: ModelFiles, examples: Examples, fitted: Fitt
     metrics = read_metrics(fitted, chosen)
     status = f"stopped at step {chosen.step}" if fitted.stopped else "completed"
     facts = collect_facts(session, files, examples, fitted) | {"status": status, "metrics": metrics}
-    wanted = Publication(str(session.record["adapter_name"]), facts)
+    wanted = Publication(
+        str(session.record["adapter_name"]), facts, earlier=fold(read_events(session.run)).adapter
+    )
     adapter = publish_adapter(session.ws, session.run, chosen.path, files, wanted)
     append_event(session.run, "published", adapter=adapter, step=chosen.step)
     write_results(session.run, {"status": status, "adapter": adapter, **metrics})
     if not fitted.stopped:
-        keep_newest(session.checkpoints)
+        keep_newest(session.checkpoints, chosen.path)
     append_event(
         session.run,
         "ended",

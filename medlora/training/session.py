@@ -7,9 +7,11 @@ import time
 from dataclasses import dataclass, replace
 from typing import Any
 
+import psutil
 from transformers import PrinterCallback, TrainerCallback
 
 from medlora.config.plan import count_steps, data_seed, keeps_best, plan_warmup
+from medlora.config.portion import cut_batches
 from medlora.config.schema import Config
 from medlora.dataset.render import ChatTokenizer
 from medlora.models.architecture import ArchitectureFacts, facts_from_config
@@ -17,9 +19,9 @@ from medlora.models.files import STARTER, ModelFiles, find_model, read_model_con
 from medlora.models.hub import download_model
 from medlora.models.starter import prepare_starter
 from medlora.runs.events import append_event
-from medlora.training.arguments import cut_batches, training_arguments
+from medlora.training.arguments import training_arguments
 from medlora.training.attention import flat_is_proven
-from medlora.training.callbacks import Checkpointer, EarlyStopping, Reporter, Stopper
+from medlora.training.callbacks import Checkpointer, EarlyStopping, LongerSchedule, Reporter, Stopper
 from medlora.training.checkpoints import Checkpoint, newest_valid, remove_broken
 from medlora.training.collate import FlatCollator, PaddedCollator
 from medlora.training.device import (
@@ -27,6 +29,7 @@ from medlora.training.device import (
     apply_threads,
     choose_setup,
     load_setup,
+    memory_now_gib,
     memory_peak_gib,
     save_setup,
 )
@@ -36,6 +39,7 @@ from medlora.training.folders import checkpoint_folder
 from medlora.training.model import AdapterFacts, attach_adapter, load_base, target_modules
 from medlora.training.order import EpochOrder
 from medlora.training.proof import losses_agree
+from medlora.training.shortage import trial_is_due, try_longest
 from medlora.training.stopping import StoppedEarly, StopWish
 from medlora.workspace import RunPaths, Workspace, make_private
 
@@ -146,6 +150,7 @@ def fit(session: Session, files: ModelFiles, examples: Examples, resume: Checkpo
     session.phase("loading", f"loading {files.name} ({setup.precision})")
     modules, notices = target_modules(facts, config)
     session.notice(*setup.notices, *notices)
+    append_event(session.run, "held", memory_before_gib=round(memory_now_gib(setup.device), 3))
     base = load_base(files.path, files.name, config, setup)
     model, adapter = attach_adapter(base, config, setup, modules)
     if known is None:
@@ -160,8 +165,10 @@ def fit(session: Session, files: ModelFiles, examples: Examples, resume: Checkpo
     remove_broken(session.checkpoints)
     if resume is None or resume.step < total:
         keep_best = bool(examples.evaluation) and keeps_best(config)
-        callbacks = [reporter, Checkpointer(session.run, keep_best), early, stopper]
+        callbacks = [reporter, Checkpointer(session.run, keep_best), early, stopper, LongerSchedule()]
         trainer = build_trainer(session, model, setup, examples, callbacks)
+        if resume is None and trial_is_due(setup, config, facts, examples.longest):
+            _try_longest(session, trainer, examples, setup)
         session.phase("training", f"step {resume.step if resume else 0} of {total}")
         trainer.train(resume_from_checkpoint=str(resume.path) if resume else None)
     last = newest_valid(session.checkpoints)
@@ -216,7 +223,8 @@ def _choose(
     flat = setup.attention != "eager" and flat_is_proven(settings, examples.longest)
     batch, portions = config.training.per_device_train_batch_size, config.training.gradient_accumulation_steps
     if flat and setup.device == "cpu":
-        batch, portions = cut_batches(config, facts, examples.lengths)
+        free = psutil.virtual_memory().available
+        batch, portions = cut_batches(config, facts, examples.lengths, free)
     return replace(setup, flat=flat, micro_batch=batch, accumulation=portions)
 
 
@@ -232,6 +240,18 @@ def _proven(session: Session, model: Any, examples: Examples, setup: Setup) -> S
         accumulation=training.gradient_accumulation_steps,
     )
     return replace(plain, label_only=losses_agree(model, examples.train, plain))
+
+
+def _try_longest(session: Session, trainer: LabelTrainer, examples: Examples, setup: Setup) -> None:
+    session.phase("preparing", "trying one step on the longest rows")
+    tried = try_longest(trainer, examples.train, setup)
+    append_event(
+        session.run,
+        "trial",
+        tokens=tried.tokens,
+        seconds=round(tried.seconds, 2),
+        peak_memory_gib=round(tried.peak_memory_gib, 3),
+    )
 
 
 def _announce_plan(

@@ -15,12 +15,13 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from medlora.config.schema import Config
 from medlora.errors import MedloraError
 from medlora.runs.events import append_event
 from medlora.runs.process import ProcessMark
-from medlora.runs.queue import dispatch
+from medlora.runs.queue import dispatch, relaunch_run
 from medlora.runs.store import load_record, remove_checkpoints
-from medlora.training.checkpoints import Checkpoint, checkpoint_to_resume
+from medlora.training.checkpoints import Checkpoint, checkpoint_to_resume, newest_valid
 from medlora.training.folders import checkpoint_folder
 from medlora.training.stopping import StoppedEarly, StopWish
 from medlora.workspace import RunPaths, Workspace
@@ -32,7 +33,7 @@ log = logging.getLogger("medlora.training")
 
 
 def main(argv: list[str]) -> int:
-    """Run to the end; 0 when the run ended as wished, 3 when it failed, 2 for a wrong call."""
+    """Run to the end; 0 when it ended as wished or goes on in a fresh process, 3 when it failed."""
     if len(argv) != 1:
         sys.stderr.write("usage: python -m medlora.training.worker RUN_DIR\n")
         return 2
@@ -62,7 +63,7 @@ def work(ws: Workspace, run: RunPaths, stop: StopWish) -> int:
             hint="Resume starts it again.",
         )
     except BaseException as error:  # noqa: BLE001 - the process's edge: every end is written down
-        return _record_failure(run, error)
+        return _end_badly(ws, run, error)
     return 0
 
 
@@ -115,16 +116,62 @@ def _discard(session: Session) -> None:
     append_event(session.run, "ended", status="stopped", reason="Discarded: nothing was kept", hint=None)
 
 
+def _end_badly(ws: Workspace, run: RunPaths, error: BaseException) -> int:
+    """Go on with less at a time when memory ran out and that is possible; else write down the failure."""
+    from medlora.training.failures import is_out_of_memory
+
+    if is_out_of_memory(error) and _take_less(run):
+        log.error("memory ran out\n%s", "".join(traceback.format_exception(error)))
+        return 0 if relaunch_run(ws, run) else 3
+    return _record_failure(run, error)
+
+
+def _take_less(run: RunPaths) -> bool:
+    """Halve the rows at a time in the run's setup; False when that cannot be done."""
+    from medlora.training.device import load_setup, save_setup
+    from medlora.training.shortage import halve_portion, portions
+
+    path = run.root / "setup.json"
+    setup, config = load_setup(path), Config.model_validate(load_record(run)["config"])
+    smaller = halve_portion(setup, config) if setup else None
+    if setup is None or smaller is None:
+        return False
+    (before, _), (batch, accumulation) = portions(setup, config), portions(smaller, config)
+    newest = newest_valid(checkpoint_folder(run, config.training.output_dir))
+    step = newest.step if newest else 0
+    save_setup(path, smaller)
+    append_event(
+        run,
+        "smaller_batch",
+        micro_batch=batch,
+        accumulation=accumulation,
+        step=step,
+        message=f"Memory ran out with {before} rows at a time. The run goes on from step {step} with {batch} "
+        f"at a time, {accumulation} times a step: what it learns is the same.",
+    )
+    return True
+
+
 def _record_failure(run: RunPaths, error: BaseException) -> int:
-    from medlora.training.failures import explain
+    from medlora.training.failures import explain, is_out_of_memory
 
     reason, hint = explain(error)
+    if is_out_of_memory(error):
+        hint = _advise(run)
     if isinstance(error, MedloraError):
         log.error("%s", reason)
     else:
         log.error("%s\n%s", reason, "".join(traceback.format_exception(error)))
     append_event(run, "ended", status="failed", reason=reason, hint=hint)
     return 3
+
+
+def _advise(run: RunPaths) -> str:
+    from medlora.training.device import pick_device
+    from medlora.training.shortage import advise
+
+    config = Config.model_validate(load_record(run)["config"])
+    return advise(config, pick_device(), loaded=(run.root / "setup.json").exists())
 
 
 def start_next(ws: Workspace) -> None:

@@ -77,9 +77,10 @@ class Kit:
 
         return work(self.ws, run, StopWish(run))
 
-    def spawn(self, run: RunPaths) -> subprocess.Popen[bytes]:
-        """Work the run in a process of its own, as the app does."""
-        environment = os.environ | {"PYTHONPATH": str(CHECKOUT), "OMP_NUM_THREADS": "1"}
+    def spawn(self, run: RunPaths, *paths: Path, **environ: str) -> subprocess.Popen[bytes]:
+        """Work the run in a process of its own, as the app does; `paths` come before its own modules."""
+        paths_known = os.pathsep.join(map(str, (*paths, CHECKOUT)))
+        environment = os.environ | {"PYTHONPATH": paths_known, "OMP_NUM_THREADS": "1"} | environ
         with run.log.open("ab") as log:
             return subprocess.Popen(
                 [sys.executable, "-m", "medlora.training.worker", str(run.root)],

@@ -176,7 +176,10 @@ def test_a_stopped_run_keeps_its_adapter_and_resumes_as_if_never_stopped(kit: Ki
     run.stop_file.unlink()
     assert kit.work(run) == 0
     assert events_of(run, "started")[-1]["resumed_from"] == end["steps"]
-    assert kit.adapter_bytes("tiny-3") == kit.adapter_bytes("tiny")
+    assert kit.adapter_bytes("tiny-2") == kit.adapter_bytes("tiny")
+    facts = json.loads((kit.ws.adapter("tiny-2") / "provenance.json").read_text(encoding="utf-8"))
+    assert facts["status"] == "completed"
+    assert sorted(path.name for path in kit.ws.adapters.iterdir()) == ["tiny", "tiny-2"]
 
 
 def test_a_stop_before_the_first_step_leaves_no_adapter(kit: Kit) -> None:

@@ -188,8 +188,12 @@ def test_a_finished_run_cannot_be_discarded_nor_resumed(ws, make_request):
         f"run {run.run_id}: it has ended (completed), so there is nothing to discard; "
         "delete its adapter or remove the run instead"
     )
-    with pytest.raises(UserError, match="it is completed; start a new run with more steps instead"):
+    with pytest.raises(UserError) as caught:
         requeue_run(ws, run)
+    assert str(caught.value) == (
+        f"run {run.run_id}: it is completed; to train it longer say how long, "
+        "such as --set training.num_train_epochs=5"
+    )
 
 
 def watch_until_ended(ws, run, wait_for):

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 import torch
 
+from medlora.config.portion import cut_batches
 from medlora.config.schema import Config
 from medlora.models.architecture import built_in_facts
-from medlora.training.arguments import cut_batches, training_arguments
+from medlora.training.arguments import training_arguments
 from medlora.training.attention import flat_is_proven
 from medlora.training.device import (
     Setup,
@@ -78,10 +79,10 @@ def test_portions_keep_the_effective_batch_and_stay_within_bounds() -> None:
     facts = built_in_facts("starter")
     assert facts is not None
     asked = config(per_device_train_batch_size=2, gradient_accumulation_steps=4)
-    assert cut_batches(asked, facts, [20] * 100) == (8, 1)
+    assert cut_batches(asked, facts, [20] * 100, 2**34) == (8, 1)
     long = config(per_device_train_batch_size=2, gradient_accumulation_steps=4, gradient_checkpointing=True)
-    assert cut_batches(long, facts, [1000] * 100) == (2, 4)
-    assert cut_batches(long, facts, [5000] * 100) == (1, 8)
+    assert cut_batches(long, facts, [1000] * 100, 2**34) == (2, 4)
+    assert cut_batches(long, facts, [5000] * 100, 2**34) == (1, 8)
 
 
 def test_a_sliding_window_shorter_than_a_record_needs_the_padded_path() -> None:
