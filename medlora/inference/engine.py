@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -104,6 +105,14 @@ class Engine:
         truncated = not answer.ended and not halted
         emit("done", stopped=halted, truncated=truncated, **answer.figures())
         self._latest = (ready, [*prompt.ids, *answer.ids])
+
+    def compare(self, requests: Sequence[Request], emit: Emit, stopped: Stopped) -> None:
+        """Answer several requests to be shown together; what is sent carries the number of its request."""
+        for number, request in enumerate(requests):
+            try:
+                self.generate(request, partial(emit, of=number), stopped)
+            except RequestError as error:
+                emit("error", of=number, kind="request", message=str(error))
 
     def idle(self, stopped: Stopped) -> None:
         """Use idle time to read the last conversation to its end; its next question starts sooner."""

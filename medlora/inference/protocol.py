@@ -1,7 +1,9 @@
 """What the chat process and its client say to each other: one JSON object a line.
 
     client → worker   {"op": "generate", "id", "base", "adapter", "messages", "sampling"} · stop · free
+                      {"op": "compare", "id", "questions": [{"base", "adapter", "messages", "sampling"}, …]}
     worker → client   ready · stage · start · text · notice · done · error · freed
+                      of a comparison each carries "of", the question's number; after the last one: end
 
 Why no shared module with the client: the client lives in the web process, which must not import this
 package. Both sides carry the version; the client refuses a worker of another one.
@@ -13,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-PROTOCOL = 1
+PROTOCOL = 2
 
 
 class RequestError(Exception):
@@ -53,7 +55,6 @@ class Sampling:
 class Request:
     """One answer to be generated."""
 
-    id: int
     base: BaseModel
     adapter: AdapterFiles | None
     messages: tuple[dict[str, str], ...]
@@ -76,13 +77,12 @@ class Label:
 
 
 def read_request(message: Mapping[str, Any]) -> Request:
-    """The generate request in a message.
+    """The question in a message.
 
     Raises: KeyError, TypeError or ValueError for one that is not well formed: the client is ours.
     """
     adapter = message.get("adapter")
     return Request(
-        id=int(message["id"]),
         base=BaseModel(**message["base"]),
         adapter=AdapterFiles(**adapter) if adapter else None,
         messages=_read_messages(message["messages"]),

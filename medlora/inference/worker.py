@@ -118,24 +118,31 @@ class _Server:
                 self._engine.free()
                 self._channel.send("freed")
             else:
-                self._generate(message)
+                self._answer(message)
 
-    def _generate(self, message: Mapping[str, Any]) -> None:
+    def _answer(self, message: Mapping[str, Any]) -> None:
         number = int(message["id"])
+
+        def emit(event: str, **fields: Any) -> None:
+            self._channel.send(event, id=number, **fields)
+
+        def stopped() -> bool:
+            return self._inbox.is_stopped(number)
+
         try:
-            self._engine.generate(
-                read_request(message),
-                lambda event, **fields: self._channel.send(event, id=number, **fields),
-                lambda: self._inbox.is_stopped(number),
-            )
+            if message["op"] == "compare":
+                self._engine.compare([read_request(each) for each in message["questions"]], emit, stopped)
+                emit("end")
+            else:
+                self._engine.generate(read_request(message), emit, stopped)
         except RequestError as error:
-            self._channel.send("error", id=number, kind="request", message=str(error))
+            emit("error", kind="request", message=str(error))
         except Exception as error:  # noqa: BLE001 - the process edge: the next request must still be served
             # Frames only: the text of an exception may quote what the user wrote.
             sys.stderr.write(f"{type(error).__name__}\n{''.join(traceback.format_tb(error.__traceback__))}")
             sys.stderr.flush()
             self._engine.free()
-            self._channel.send("error", id=number, kind="bug", message=type(error).__name__)
+            emit("error", kind="bug", message=type(error).__name__)
 
 
 if __name__ == "__main__":

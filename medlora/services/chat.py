@@ -11,25 +11,19 @@ Not covered: what a model says that is wrong without looking dangerous.
 from __future__ import annotations
 
 import threading
-from collections.abc import Generator, Iterator
-from contextlib import closing
-from dataclasses import dataclass, replace
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import ExitStack, closing
 
 from pydantic import ValidationError
 
 from medlora.config.schema import Config
 from medlora.errors import RunFailedError, UserError
 from medlora.models.files import ModelFiles
-from medlora.safety.assessment import assess
-from medlora.safety.decision import Decision
-from medlora.safety.policy import Policy
-from medlora.safety.stream import StreamGuard
 from medlora.services import adapters
-from medlora.services.chat_audit import ChatAudit, log_failure
-from medlora.services.chat_draft import Draft
+from medlora.services.chat_audit import ChatAudit
+from medlora.services.chat_board import Board
 from medlora.services.chat_engine import ChatEngine
-from medlora.services.chat_events import AnswerEngine, EngineEvent, Finished, Question, Sampling
-from medlora.services.chat_history import readable_history
+from medlora.services.chat_events import AnswerEngine, Finished, Numbered, Question
 from medlora.services.chat_model import (
     StoppedError,
     hold_weights,
@@ -37,24 +31,15 @@ from medlora.services.chat_model import (
     read_folders,
     training_device,
 )
-from medlora.services.chat_turn import ChatSettings, ChatUpdate, TraceLine, Turns, read_conversation
+from medlora.services.chat_speaker import Speaker
+from medlora.services.chat_turn import ChatSettings, ChatUpdate, TraceLine, Turns
 from medlora.workspace import Workspace
 
 __all__ = ["ChatService", "ChatSettings", "ChatUpdate", "TraceLine"]
 
 _CPU_SHARED = "A training run is using this machine's processor: answers take longer while it goes on."
+MOST_SPEAKERS = 6
 _GPU_TAKEN = "chat: a training run is using the GPU; ask again when it has ended, or stop it"
-
-
-@dataclass(frozen=True)
-class _Turn:
-    """One question on its way, with everything that belongs to its conversation."""
-
-    chat_id: str
-    conversation: tuple[dict[str, str], ...]
-    settings: ChatSettings
-    policy: Policy
-    stopped: threading.Event
 
 
 class ChatService:
@@ -89,14 +74,31 @@ class ChatService:
         The last update has `done`. If the engine dies, what was judged stays and `error` says why.
         Raises: UserError for what the user can mend.
         """
-        conversation = read_conversation(turns)
-        policy = Policy.from_settings({**settings.safety, "system_prompt": settings.system_prompt})
-        turn = _Turn(chat_id, conversation, settings, policy, self._begin(chat_id))
-        try:
-            yield from self._reply(turn, Draft(policy))
-        finally:
-            with self._lock:
-                self._active.pop(chat_id, None)
+        with closing(self._answer(chat_id, ((turns, settings),))) as updates:
+            for (update,) in updates:
+                yield update
+
+    def compare(
+        self, chat_id: str, turns: Turns, settings: Sequence[ChatSettings]
+    ) -> Iterator[tuple[ChatUpdate, ...]]:
+        """One question answered by several speakers side by side, all growing together.
+
+        Each item holds the replies so far in the order of `settings`; in the last one all are done. Each
+        reply is judged by its own settings, carries the label of the weights that spoke, and has an `error`
+        of its own where only it failed. `stop(chat_id)` and closing the iterator stop them all.
+        Raises: UserError for what the user can mend.
+        """
+        return self.compare_conversations(chat_id, [(turns, each) for each in settings])
+
+    def compare_conversations(
+        self, chat_id: str, asked: Sequence[tuple[Turns, ChatSettings]]
+    ) -> Iterator[tuple[ChatUpdate, ...]]:
+        """The same where each speaker reads a conversation of its own, such as its own earlier answers."""
+        if not 1 <= len(asked) <= MOST_SPEAKERS:
+            raise UserError(
+                f"chat: side by side, 1 to {MOST_SPEAKERS} can answer (got {len(asked)}); choose fewer"
+            )
+        return self._answer(chat_id, asked)
 
     def warm(self) -> None:
         """Start the engine in the background, for instance when a chat is opened; returns at once.
@@ -135,100 +137,86 @@ class ChatService:
             self._active[chat_id] = threading.Event()
             return self._active[chat_id]
 
-    def _reply(self, turn: _Turn, draft: Draft) -> Iterator[ChatUpdate]:
-        try:
-            decision = assess(turn.conversation, turn.policy)
-            draft.decide(decision)
-            self._audit.question(turn.chat_id, turn.conversation, turn.settings, decision)
-        except Exception as error:  # noqa: BLE001 - fails closed: what is not judged and recorded is not answered
-            log_failure("a question could not be judged", error)
-            yield draft.fail_closed("the message")
-            return
-        if not decision.calls_model:
-            yield draft.close_with(decision.message or turn.policy.messages.render("failed_closed"))
-            return
-        yield draft.update
-        yield from self._answer(turn, decision, draft)
-
-    def _answer(self, turn: _Turn, decision: Decision, draft: Draft) -> Iterator[ChatUpdate]:
-        """Let the model speak through the guard; whatever happens, the answer is recorded."""
-        guard = StreamGuard(turn.policy, decision)
+    def _answer(
+        self, chat_id: str, asked: Sequence[tuple[Turns, ChatSettings]]
+    ) -> Generator[tuple[ChatUpdate, ...], None, None]:
+        speakers = [Speaker(chat_id, turns, settings, self._audit) for turns, settings in asked]
+        stopped = self._begin(chat_id)
         verdict = "cancelled"
         try:
-            yield from self._speak(turn, draft, guard)
-            result = guard.finish()
-            verdict = result.verdict
-            last = draft.conclude(result)
+            for speaker in speakers:
+                speaker.judge()
+            board = Board(speakers)
+            if not board.done:
+                yield board.show()
+                yield from self._speak(chat_id, board, stopped)
+            yield board.show()
         except UserError:
             verdict = "failed"
             raise
-        except Exception as error:  # noqa: BLE001 - fails closed: nothing that was not judged goes out
-            log_failure("an answer could not be judged", error)
-            verdict = "failed closed"
-            last = draft.fail_closed("the answer")
         finally:
-            guard.cancel()
-            self._record(turn, draft, verdict)
-        yield replace(last, notices=draft.update.notices)
+            for speaker in speakers:
+                speaker.abandon(verdict)
+            with self._lock:
+                self._active.pop(chat_id, None)
 
-    def _speak(self, turn: _Turn, draft: Draft, guard: StreamGuard) -> Iterator[ChatUpdate]:
-        """Updates while the model speaks; at the end the guard knows whether to judge the rest."""
+    def _speak(
+        self, chat_id: str, board: Board, stopped: threading.Event
+    ) -> Iterator[tuple[ChatUpdate, ...]]:
+        """What to show while models speak; at the end every reply is complete."""
         try:
-            with hold_weights(self._ws, turn.settings) as card:
-                name = card.base_model if card else turn.settings.base_model
-                files = yield from self._prepare(name, turn, draft)
-                base, adapter = read_folders(card, files)
-                question = Question(base, adapter, self._messages(turn), _sampling(turn.settings))
-                yield from self._check_device(draft)
-                with closing(self._engine.generate(question, turn.chat_id)) as events:
-                    for event in events:
-                        update = draft.hear(event, guard)
-                        if _is_stopped(event):
-                            guard.cancel()
-                        if update is not None:
-                            yield update
-                        if guard.stopped:
+            with ExitStack() as held:
+                questions = yield from self._prepare(board, stopped, held)
+                self._check_device(board)
+                yield board.show()
+                with closing(self._listen(questions, chat_id)) as events:
+                    for of, event in events:
+                        if board.hear(of, event) and not board.done:
+                            yield board.show()
+                        if board.done:
                             break
         except StoppedError:
-            draft.hear(Finished(stopped=True), guard)
-            guard.cancel()
+            board.hear(None, Finished(stopped=True))
         except RunFailedError as error:
-            draft.break_off(str(error))
-            guard.cancel()
+            board.break_off(str(error))
+        except UserError:
+            raise
+        except Exception as error:  # noqa: BLE001 - fails closed: nothing that was not judged goes out
+            board.fail_closed(error)
+        board.finish()
 
-    def _prepare(self, name: str, turn: _Turn, draft: Draft) -> Generator[ChatUpdate, None, ModelFiles]:
-        for item in prepare_model(self._ws, name, turn.stopped.is_set):
-            if isinstance(item, ModelFiles):
-                return item
-            yield draft.report(*item)
-        raise StoppedError
+    def _prepare(
+        self, board: Board, stopped: threading.Event, held: ExitStack
+    ) -> Generator[tuple[ChatUpdate, ...], None, list[Question]]:
+        """The questions to ask, with their weights at hand and kept from deletion meanwhile."""
+        questions = []
+        for speaker in board.asked:
+            card = held.enter_context(hold_weights(self._ws, speaker.settings))
+            name = card.base_model if card else speaker.settings.base_model
+            for item in prepare_model(self._ws, name, stopped.is_set):
+                if isinstance(item, ModelFiles):
+                    base, adapter = read_folders(card, item)
+                    questions.append(Question(base, adapter, speaker.messages(), speaker.sampling()))
+                else:
+                    board.report(*item)
+                    yield board.show()
+        if len(questions) < len(board.asked) or stopped.is_set():
+            raise StoppedError
+        return questions
 
-    def _check_device(self, draft: Draft) -> Iterator[ChatUpdate]:
+    def _listen(self, questions: list[Question], chat_id: str) -> Generator[Numbered, None, None]:
+        if len(questions) > 1:
+            yield from self._engine.compare(questions, chat_id)
+            return
+        with closing(self._engine.generate(questions[0], chat_id)) as events:
+            for event in events:
+                yield None, event
+
+    def _check_device(self, board: Board) -> None:
         """One GPU, one owner: chat steps back while a run uses it; on a CPU both go on."""
         device = training_device(self._ws)
         if device == "cpu":
-            yield draft.notice(_CPU_SHARED)
+            board.notice(_CPU_SHARED)
         elif device is not None:
             self._engine.free(_GPU_TAKEN)
             raise RunFailedError(_GPU_TAKEN)
-
-    def _messages(self, turn: _Turn) -> tuple[dict[str, str], ...]:
-        """What the model reads: the system prompt, and of the conversation what may reach a model."""
-        prompt = turn.settings.system_prompt.strip()
-        system = ({"role": "system", "content": prompt},) if prompt else ()
-        return (*system, *readable_history(turn.conversation, turn.policy))
-
-    def _record(self, turn: _Turn, draft: Draft, verdict: str) -> None:
-        try:
-            self._audit.answer(turn.chat_id, turn.conversation, turn.settings, draft.update, verdict)
-        except Exception as error:  # noqa: BLE001 - the question is on record; this must not hide the answer's end
-            log_failure("an answer could not be recorded", error)
-            draft.notice("This answer could not be recorded in the audit log.")
-
-
-def _is_stopped(event: EngineEvent) -> bool:
-    return isinstance(event, Finished) and event.stopped
-
-
-def _sampling(settings: ChatSettings) -> Sampling:
-    return Sampling(**settings.inference.model_dump())

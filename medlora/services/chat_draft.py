@@ -87,7 +87,8 @@ class Draft:
                 queue_place=None,
                 delta="",
             )
-        self._finish(event)
+        if isinstance(event, Finished):
+            self._finish(event)
         return None
 
     def conclude(self, result: GuardResult) -> ChatUpdate:

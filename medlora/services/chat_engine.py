@@ -6,11 +6,20 @@ import atexit
 import itertools
 import queue
 import threading
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 
 from medlora.errors import UserError
-from medlora.services.chat_events import EngineEvent, Finished, Question, Stage, Started, Waiting, read_event
+from medlora.services.chat_events import (
+    EngineEvent,
+    Finished,
+    Numbered,
+    Question,
+    Stage,
+    Started,
+    Waiting,
+    read_event,
+)
 from medlora.services.chat_process import PROTOCOL, ChatProcess, Message
 from medlora.workspace import Workspace
 
@@ -74,13 +83,26 @@ class ChatEngine:
 
         Raises: UserError for what the user can mend, RunFailedError when the process dies.
         """
+        for _, event in self._ask({"op": "generate", **asdict(question)}, owner):
+            yield event
+
+    def compare(self, questions: Sequence[Question], owner: str) -> Generator[Numbered, None, None]:
+        """The answers of several speakers to be shown together, at one place in the line.
+
+        Raises: RunFailedError when the process dies; what is wrong with one speaker is an event of its own.
+        """
+        message = {"op": "compare", "questions": [asdict(question) for question in questions]}
+        yield from self._ask(message, owner)
+
+    def _ask(self, message: Message, owner: str) -> Generator[Numbered, None, None]:
         ticket = self._join(owner)
         try:
-            yield from self._wait(ticket)
+            for waiting in self._wait(ticket):
+                yield None, waiting
             if ticket.stop:
-                yield Finished(stopped=True)
+                yield None, Finished(stopped=True)
             else:
-                yield from self._serve(ticket, question)
+                yield from self._serve(ticket, message)
         finally:
             self._leave(ticket)
 
@@ -137,25 +159,26 @@ class ChatEngine:
                 told = place
                 yield Waiting(place)
 
-    def _serve(self, ticket: _Ticket, question: Question) -> Iterator[EngineEvent]:
+    def _serve(self, ticket: _Ticket, question: Message) -> Iterator[Numbered]:
         """Send the question and pass on what comes back.
 
         Why a second attempt: a process that ended while idle is noticed only when it is written to.
         """
         for attempt in (1, 2):
             if self._send(ticket, question):
-                yield Stage("starting")
+                yield None, Stage("starting")
             heard = False
             while True:
                 message = self._next_message(ticket)
                 if message["ev"] == "ended" and attempt == 1 and not heard and message["code"] == 0:
                     break
                 heard = True
-                event = read_event(message)
-                if isinstance(event, Stage | Started):
-                    ticket.loading = isinstance(event, Stage)
-                yield event
-                if isinstance(event, Finished):
+                if message["ev"] != "end":
+                    event = read_event(message)
+                    if isinstance(event, Stage | Started):
+                        ticket.loading = isinstance(event, Stage)
+                    yield message.get("of"), event
+                if _is_last(message):
                     return
 
     def _next_message(self, ticket: _Ticket) -> Message:
@@ -175,10 +198,10 @@ class ChatEngine:
             process.kill()
         return {"ev": "ended", "code": None}
 
-    def _send(self, ticket: _Ticket, question: Question) -> bool:
+    def _send(self, ticket: _Ticket, question: Message) -> bool:
         """Hand the question to the process; True if that had to be started."""
         self._cancel_idle_timer()
-        message = {"op": "generate", "id": ticket.number, **asdict(question)}
+        message = {"id": ticket.number, **question}
         with self._turn:
             fresh = self._process is None
             process = self._process or self._start()
@@ -235,7 +258,7 @@ class ChatEngine:
             if ticket is None:
                 return
             ticket.inbox.put(message)
-            if message["ev"] in ("done", "error"):
+            if _is_last(message):
                 self._line.remove(ticket)
                 self._turn.notify_all()
                 self._set_idle_timer()
@@ -267,3 +290,8 @@ class ChatEngine:
             idle = not self._line
         if idle:
             self.free("chat: the engine was idle")
+
+
+def _is_last(message: Message) -> bool:
+    """Whether nothing more comes for this question; of several speakers each has an end of its own before."""
+    return message["ev"] == "end" or (message["ev"] in ("done", "error") and message.get("of") is None)

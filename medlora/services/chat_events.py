@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -97,13 +97,23 @@ class Finished:
     tokens_per_second: float | None = None
 
 
-EngineEvent = Waiting | Stage | Notice | Started | Text | Finished
+@dataclass(frozen=True)
+class Broken:
+    """One of several answers cannot be given, for a reason in words; the others go on."""
+
+    reason: str
+
+
+EngineEvent = Waiting | Stage | Notice | Started | Text | Finished | Broken
+Numbered = tuple[int | None, EngineEvent]
+"""Which of several questions an event belongs to; None is all of them."""
 
 
 class AnswerEngine(Protocol):
     """Whatever turns a question into an answer."""
 
     def generate(self, question: Question, owner: str) -> Generator[EngineEvent, None, None]: ...
+    def compare(self, questions: Sequence[Question], owner: str) -> Generator[Numbered, None, None]: ...
     def warm(self) -> None: ...
     def stop(self, owner: str) -> None: ...
     def free(self, reason: str) -> None: ...
@@ -116,6 +126,8 @@ def read_event(message: Mapping[str, Any]) -> EngineEvent:
     Raises: UserError and RunFailedError for those that report one.
     """
     kind = message["ev"]
+    if kind == "error" and message.get("of") is not None and message["kind"] == "request":
+        return Broken(message["message"])
     if kind == "stage":
         return Stage(message["stage"])
     if kind == "notice":

@@ -17,7 +17,7 @@ from medlora.workspace import Workspace, make_private
 
 Message = dict[str, Any]
 
-PROTOCOL = 1
+PROTOCOL = 2
 _LOG_LIMIT = 1_000_000
 _CLOSE_WAIT_S = 3.0
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import threading
@@ -83,6 +84,26 @@ def test_an_adapter_that_reassures_falsely_is_withheld_at_that_sentence(
     assert updates[-1].text.startswith("Sit down. \n\nThe rest of this answer was withheld")
     assert updates[-1].adapter == "evil"
     assert all("heart" not in update.text and "week" not in update.text for update in updates)
+
+
+def test_adapters_and_their_base_answer_side_by_side_each_under_its_own_label(
+    ws: Workspace, service: ChatService
+) -> None:
+    speakers = [_settings(ws, "kind"), _settings(ws, None), _settings(ws, "evil")]
+    alone = [_last(service.reply("one", _ask(), settings)) for settings in speakers]
+    together = list(service.compare("one", _ask(), speakers))[-1]
+    assert [update.label for update in together] == [update.label for update in alone]
+    assert [update.text for update in together] == [update.text for update in alone]
+    assert [update.tokens for update in together[:2]] == [update.tokens for update in alone[:2]]
+    assert all(update.done for update in together)
+
+
+def test_one_damaged_adapter_does_not_spoil_the_others_answer(ws: Workspace, service: ChatService) -> None:
+    shutil.copytree(ws.adapter("kind"), ws.adapter("torn"))
+    (ws.adapter("torn") / "adapter_model.safetensors").write_bytes(b"no weights")
+    left, right = list(service.compare("one", _ask(), [_settings(ws, "torn"), _settings(ws, "kind")]))[-1]
+    assert left.error == "adapter torn: its files cannot be read (SafetensorError); publish it again"
+    assert right.text == SAYS
 
 
 def test_a_warmed_engine_is_started_once_and_answers(ws: Workspace) -> None:

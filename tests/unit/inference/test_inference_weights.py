@@ -29,7 +29,6 @@ Events = list[tuple[str, dict[str, Any]]]
 def _ask(engine: Engine, base: Path, adapter: Path | None = None, count: int = 40) -> Events:
     events: Events = []
     request = Request(
-        1,
         BaseModel("tiny", str(base)),
         AdapterFiles(adapter.name, str(adapter)) if adapter else None,
         ({"role": "user", "content": QUESTION},),

@@ -20,7 +20,7 @@ from medlora.errors import NotFoundError, RunFailedError, UserError
 from medlora.runs.process import ProcessMark
 from medlora.safety import Policy
 from medlora.safety.audit import AuditLog
-from medlora.services import chat, chat_history
+from medlora.services import chat_history, chat_speaker
 from medlora.services.chat import ChatService, ChatSettings, ChatUpdate
 from medlora.services.chat_events import (
     EngineEvent,
@@ -347,7 +347,7 @@ def _raise(*_: object, **__: object) -> Any:
 def test_an_assessment_that_fails_asks_no_model(
     ws: Workspace, settings: ChatSettings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(chat, "assess", _raise)
+    monkeypatch.setattr(chat_speaker, "assess", _raise)
     engine = SayingEngine()
     with caplog.at_level(logging.ERROR):
         (update,) = _reply(ws, engine, settings)
@@ -374,7 +374,7 @@ def test_an_audit_that_fails_asks_no_model(
 def test_a_guard_that_fails_lets_nothing_more_out(
     ws: Workspace, settings: ChatSettings, monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:
-    monkeypatch.setattr(chat.StreamGuard, method, _raise)
+    monkeypatch.setattr(chat_speaker.StreamGuard, method, _raise)
     updates = _reply(ws, SayingEngine(says="The secret."), settings)
     assert all("secret" not in update.text for update in updates)
     assert "could not be checked" in updates[-1].text
