@@ -57,9 +57,10 @@ class Script:
         return dict(next(dep for dep in found if dep["backend_fn"]))
 
     def open(self) -> Script:
-        """What a browser does when the page opens: the load events, which fill the choices."""
+        """What a browser does when the page and each tab open: the events that fill the choices."""
         for dependency in self.config["dependencies"]:
-            if dependency["backend_fn"] and any(event == "load" for _, event in dependency["targets"]):
+            events = {event for _, event in dependency["targets"]}
+            if dependency["backend_fn"] and events & {"load", "select"}:
                 self.call(dependency)
         return self
 
@@ -68,11 +69,8 @@ class Script:
         return self.call(self.dependency(elem_id, event), values)
 
     def call(self, dependency: dict[str, Any], values: dict[str, Any] | None = None) -> Outcome:
-        parts = {item["id"]: item.get("props", {}) for item in self.config["components"]}
-        data = [
-            (values or {}).get(parts[number].get("elem_id") or "", parts[number].get("value"))
-            for number in dependency["inputs"]
-        ]
+        parts = {item["id"]: item for item in self.config["components"]}
+        data = [_value(parts[number], values or {}) for number in dependency["inputs"]]
         target = dependency["targets"][0][0] if dependency["targets"] else None
         joined = self.client.post(
             "/gradio_api/queue/join",
@@ -111,6 +109,15 @@ class Script:
                 # Not iter_lines: to it a U+2028 in a text is the end of a line.
                 *lines, rest = (rest + piece).split(b"\n")
                 yield from (json.loads(line[5:]) for line in lines if line.startswith(b"data:"))
+
+
+def _value(part: dict[str, Any], given: dict[str, Any]) -> Any:
+    """What the page sends for a widget: what was given, else what it first shows; an empty text is empty."""
+    props = part.get("props", {})
+    shown = props.get("value")
+    if shown is None and part.get("type") == "textbox":
+        shown = ""
+    return given.get(props.get("elem_id") or "", shown)
 
 
 def merge(before: list[Any], now: list[Any]) -> list[Any]:

@@ -50,6 +50,7 @@ class App:
         self.port = find_free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = home.parent / "app.log"
+        self.environment: dict[str, str | None] = {}
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -63,6 +64,8 @@ class App:
             "OMP_NUM_THREADS": "1",
             "CI": "1",
         }
+        for name, value in self.environment.items():
+            environment.pop(name, None) if value is None else environment.update({name: value})
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, str(ROOT / "app.py")], env=environment, stdout=log, stderr=log, cwd=ROOT
