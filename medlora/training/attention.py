@@ -17,6 +17,9 @@ from transformers import AttentionInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
+from medlora.training.fast_attention import SequenceAttention, attend
+from medlora.training.kernels import EAGER
+
 FLAT_ATTENTION = "medlora_flat"
 
 # Architectures whose flat path is proven against the padded one in tests/golden.
@@ -39,19 +42,22 @@ def flat_attention(
     borders = kwargs.pop("cu_seqlens", None)
     if borders is None:
         return sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)
-    grouped = query.shape[1] != key.shape[1]
-    at = borders.tolist()
+    dropout = kwargs.get("dropout", 0.0)
+    scale = kwargs.get("scaling") or query.shape[-1] ** -0.5
+    if query.device.type == "cpu" and not dropout:
+        attention = SequenceAttention(tuple(borders.tolist()), scale, EAGER)
+        return attend(query[0], key[0], value[0], attention)[None], None
     pieces = [
         F.scaled_dot_product_attention(
             query[:, :, begin:end],
             key[:, :, begin:end],
             value[:, :, begin:end],
             is_causal=True,
-            scale=kwargs.get("scaling"),
-            dropout_p=kwargs.get("dropout", 0.0),
-            enable_gqa=grouped,
+            scale=scale,
+            dropout_p=dropout,
+            enable_gqa=query.shape[1] != key.shape[1],
         )
-        for begin, end in itertools.pairwise(at)
+        for begin, end in itertools.pairwise(borders.tolist())
     ]
     return torch.cat(pieces, dim=2).transpose(1, 2).contiguous(), None
 
