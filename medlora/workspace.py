@@ -176,6 +176,16 @@ class Workspace:
         return self.private / "feedback"
 
     @property
+    def audit_retention(self) -> Path:
+        """How long entries of the audit are kept."""
+        return self.private / "audit-retention.json"
+
+    @property
+    def labelled(self) -> Path:
+        """The user's own labelled messages, to try the safety layer on."""
+        return self.private / "labelled"
+
+    @property
     def drafts(self) -> Path:
         return self.private / "drafts"
 

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from medlora import __version__
-from medlora.cli import adapters, chat, config, data, feedback, machine, runs, safety
+from medlora.cli import adapters, audit, chat, config, data, feedback, machine, runs
 
 cli = typer.Typer(
     name="medlora",
@@ -20,7 +20,7 @@ cli = typer.Typer(
 cli.add_typer(config.commands, name="config")
 cli.add_typer(data.commands, name="data")
 cli.add_typer(runs.commands, name="runs")
-cli.add_typer(safety.commands, name="safety")
+cli.add_typer(audit.commands, name="safety")
 cli.add_typer(adapters.commands, name="adapters")
 cli.add_typer(feedback.commands, name="feedback")
 cli.command("app")(machine.open_app)

@@ -1,4 +1,4 @@
-"""`safety`: screen a file, explain a message, score a labelled file, verify the audit."""
+"""`safety`: screen a file, explain a message, score a labelled file, try other keywords."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Annotated, Any
 
 import typer
 
-from medlora.cli.output import JsonFlag, print_json
+from medlora.cli.output import JsonFlag, print_json, print_table
 from medlora.errors import ConfigError, UserError
 from medlora.safety.score import Rate
-from medlora.services import configure, safety
+from medlora.services import configure, keyword_trial, safety
 from medlora.workspace import Workspace
 
 commands = typer.Typer(help="The safety layer.", no_args_is_help=True)
@@ -55,6 +55,12 @@ def explain(
     print_json(safety.explain(text, _settings(config)))
 
 
+@commands.command("cover")
+def cover() -> None:
+    """What the layer covers and what it does not, in its own words."""
+    print(safety.describe_cover())
+
+
 @commands.command("score")
 def score(
     file: Annotated[
@@ -63,7 +69,7 @@ def score(
     config: ConfigFlag = None,
     json: JsonFlag = False,
 ) -> None:
-    """Recall and false deferral on a labelled file, with 95 % intervals and the misses."""
+    """Recall and false deferral on a labelled file, with 95 % intervals, by level and concept; the misses."""
     result = safety.score_file(Workspace.open(), file, _settings(config))
     if json:
         print_json(result.as_dict())
@@ -74,11 +80,12 @@ def score(
         ("alarm rate, unlabelled", result.unlabelled),
     )
     by_level = ((f"deferred, {level}", rate) for level, rate in result.by_level.items())
-    for name, rate in (*rates, *by_level):
-        print(f"{name:<26}{_shown(rate)}")
-    print(f"{'latency':<26}{', '.join(f'{name} {value} ms' for name, value in result.latency_ms.items())}")
+    by_concept = ((f"recall, {concept}", rate) for concept, rate in result.by_concept.items())
+    for name, rate in (*rates, *by_level, *by_concept):
+        print(f"{name:<34}{_shown(rate)}")
+    print(f"{'latency':<34}{', '.join(f'{name} {value} ms' for name, value in result.latency_ms.items())}")
     for miss in (*result.misses, *result.false_deferrals):
-        print(f"miss: {miss.id}: wanted {miss.expected}, got {miss.got}")
+        print(f"miss: {miss.id}: wanted {miss.expected}, got {miss.got}: {' '.join(miss.text.split())[:120]}")
 
 
 def _shown(rate: Rate) -> str:
@@ -88,15 +95,56 @@ def _shown(rate: Rate) -> str:
     return f"{rate.value:.1%} ({rate.hits} of {rate.total}; 95 %: {low:.1%} to {high:.1%})"
 
 
-@commands.command("verify")
-def verify(json: JsonFlag = False) -> None:
-    """Whether the audit log is whole; exit 2 if it was changed."""
-    report = safety.verify_audit(Workspace.open())
+@commands.command("what-if")
+def what_if(
+    defer: Annotated[list[str] | None, typer.Option(metavar="WORD", help="One more referral word.")] = None,
+    caution: Annotated[list[str] | None, typer.Option(metavar="WORD", help="One more caution word.")] = None,
+    without: Annotated[list[str] | None, typer.Option(metavar="WORD", help="A word to leave out.")] = None,
+    file: Annotated[
+        Path | None, typer.Option(help="Labelled JSONL; else the one kept on the page, else the shipped set.")
+    ] = None,
+    traffic: Annotated[
+        str, typer.Option(help="A stored dataset's questions; else those of the sample.")
+    ] = "",
+    config: ConfigFlag = None,
+    json: JsonFlag = False,
+) -> None:
+    """What other keywords would change; each option may be given several times. Nothing is written."""
+    before = keyword_trial.as_settings(_settings(config))
+    kept = {
+        key: [word for word in (*before[key], *(more or ())) if word not in (without or ())]
+        for key, more in (("safety_keywords", caution), ("defer_keywords", defer))
+    }
+    after = keyword_trial.with_keywords(before, kept["safety_keywords"], kept["defer_keywords"])
+    result = keyword_trial.what_would_change(Workspace.open(), before, after, file, traffic=traffic)
     if json:
-        print_json(report)
-    elif report.ok:
-        print(f"The audit log is whole: {report.entries} entries.")
-    if not report.ok:
-        for problem in report.problems:
-            print(problem, file=sys.stderr)
-        sys.exit(2)
+        print_json(result.as_dict())
+        return
+    _print_comparison(result)
+
+
+def _print_comparison(result: keyword_trial.Comparison) -> None:
+    print(f"{result.name}: {len(result.changes)} of {result.messages} messages would change")
+    for name, before, after in (
+        ("recall", result.before.recall, result.after.recall),
+        ("false deferral", result.before.false_deferral, result.after.false_deferral),
+    ):
+        print(f"  {name:<16}{_shown(before)}\n  {'then':<16}{_shown(after)}")
+    _print_changes(result.changes)
+    traffic = result.traffic
+    if traffic is not None:
+        before_count, after_count = traffic.deferred
+        print(
+            f"{traffic.name}: {len(traffic.changes)} of {traffic.messages} would change; "
+            f"deferred {before_count}, then {after_count}"
+        )
+        _print_changes(traffic.changes)
+
+
+def _print_changes(changes: tuple[keyword_trial.Change, ...]) -> None:
+    if changes:
+        rows = [
+            (change.id, change.before, change.after, change.verdict, " ".join(change.text.split())[:80])
+            for change in changes
+        ]
+        print_table(("id", "now", "then", "", "message"), rows)

@@ -1,53 +1,34 @@
 """The audit log: append-only JSON lines, chained with an HMAC, anchored outside the log.
 
-Covered: an edited, deleted, inserted, reordered or cut line is found by `verify`, since each line's
-code covers the line before it and the anchored head names the last one. Purging old lines leaves a
-signed marker, so the rest still verifies.
-Not covered: someone who can read the key folder can forge a log. Keep a copy of the head elsewhere
-if that matters.
+Covered: an edited, deleted, inserted, reordered or cut line, and a log that was replaced, are found by
+`verify`, since each line's code covers the line before it and the anchored head names the last one.
+A lost anchor leaves a line that says so. Purging old lines leaves a signed marker, so the rest still
+verifies. A damaged log can be set aside, kept as it is, and a new one names it.
+Not covered: someone who can read the key folder can forge a log, and someone who can put both folders
+back to an earlier day can hide what came after. Against both helps a seal (`verify` prints one) that is
+noted elsewhere.
 """
 
 from __future__ import annotations
 
 import hashlib
-import hmac
-import json
 import os
 import secrets
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
 
 from medlora.errors import UserError
-from medlora.workspace import make_private, write_atomic, write_json
+from medlora.safety.audit_seal import Head, Sealer, canonical, parse_line
+from medlora.safety.audit_verify import VerifyReport, verify_lines
+from medlora.workspace import make_private, write_atomic
 
-GENESIS = "0" * 64
+__all__ = ["AuditLog", "VerifyReport"]
 
-
-@dataclass(frozen=True)
-class VerifyReport:
-    """Whether the log is whole, and what was found where it is not."""
-
-    ok: bool
-    entries: int
-    problems: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class _Head:
-    """The anchored end of the log: how many entries, the last code, how many bytes."""
-
-    count: int
-    mac: str
-    size: int
-
-
-def _canonical(value: Mapping[str, Any]) -> bytes:
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+DAY_S = 86_400
 
 
 class AuditLog:
@@ -59,138 +40,104 @@ class AuditLog:
         self._log = self._folder / "audit.jsonl"
         self._head = self._keys / "head.json"
         self._lock = FileLock(str(self._keys / "audit.lock"), timeout=30)
-        self._secret = self._load_key()
+        self._sealer = self._load_key()
 
-    def _load_key(self) -> bytes:
+    def _load_key(self) -> Sealer:
         """The key, made once by whoever comes first."""
         path = self._keys / "hmac.key"
         with self._lock:
             if not path.exists():
                 write_atomic(path, secrets.token_hex(32) + "\n")
-                self._secret = bytes.fromhex(path.read_text(encoding="ascii").strip())
-                self._anchor(_Head(0, GENESIS, 0))
-            return bytes.fromhex(path.read_text(encoding="ascii").strip())
+                Sealer.read(path).write_head(self._head, Head())
+            return Sealer.read(path)
 
     def digest(self, text: str) -> str:
         """A keyed digest of a message: a plain hash of a short one could be guessed."""
-        return hmac.new(
-            self._secret, b"text\0" + text.encode("utf-8", "surrogatepass"), hashlib.sha256
-        ).hexdigest()
+        return self._sealer.digest(text)
 
     def append(self, entry: Mapping[str, Any]) -> dict[str, Any]:
         """Write one entry with its time, number and code; returns the line as written."""
         with self._lock:
-            head = self._recover()
-            return self._write(entry, head)
+            return self._write(entry, self._recover())
 
-    def _write(self, entry: Mapping[str, Any], head: _Head) -> dict[str, Any]:
+    def _write(self, entry: Mapping[str, Any], head: Head) -> dict[str, Any]:
         body = {"time": round(time.time(), 3), **entry, "seq": head.count + 1, "prev": head.mac}
-        line = {**body, "mac": self._code(body)}
-        data = _canonical(line) + b"\n"
+        line = {**body, "mac": self._sealer.code(body)}
+        fresh = not self._log.exists()
         with self._log.open("ab") as file:
-            file.write(data)
+            file.write(canonical(line) + b"\n")
             file.flush()
             os.fsync(file.fileno())
-        if os.name == "posix" and head.count == 0:
+        if os.name == "posix" and fresh:
             self._log.chmod(0o600)
-        self._anchor(_Head(head.count + 1, str(line["mac"]), self._log.stat().st_size))
+        self._anchor(Head(head.count + 1, str(line["mac"]), self._log.stat().st_size))
         return line
 
-    def _code(self, body: Mapping[str, Any]) -> str:
-        return hmac.new(self._secret, _canonical(body), hashlib.sha256).hexdigest()
+    def _anchor(self, head: Head) -> None:
+        self._sealer.write_head(self._head, head)
 
-    def _anchor(self, head: _Head) -> None:
-        body = {"count": head.count, "mac": head.mac, "size": head.size}
-        write_json(self._head, {**body, "anchor": self._code(body)})
-
-    def _read_head(self) -> _Head | None:
-        """The anchored head; None when there is none, or when it was tampered with."""
-        try:
-            stored = json.loads(self._head.read_text(encoding="utf-8"))
-            body = {key: stored[key] for key in ("count", "mac", "size")}
-            if not hmac.compare_digest(self._code(body), str(stored["anchor"])):
-                return None
-            return _Head(int(body["count"]), str(body["mac"]), int(body["size"]))
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
-
-    def _recover(self) -> _Head:
+    def _recover(self) -> Head:
         """The head to append to, after a crash between writing a line and anchoring it.
 
         Why: whole lines past the anchor carry valid codes and are adopted; a torn last line is cut off.
+        A cut log is not mended: the next line is chained to what the anchor names, so `verify` finds the
+        gap for ever. Without an anchor the log says so in a line of its own, for the same reason.
         """
-        head = self._read_head() or _Head(0, GENESIS, 0)
+        head = self._sealer.read_head(self._head)
         size = self._log.stat().st_size if self._log.exists() else 0
+        if head is None:
+            lost = self._adopt(Head(), size)
+            written = self._write({"event": "anchor_lost"}, lost)
+            return Head(lost.count + 1, str(written["mac"]), self._log.stat().st_size)
+        if size < head.size:
+            self._end_last_line()
+            return head
+        return self._adopt(head, size)
+
+    def _adopt(self, head: Head, size: int) -> Head:
+        """The end after the whole lines that follow `head`; a torn line after it is removed."""
         if size <= head.size:
             return head
         with self._log.open("rb") as file:
             file.seek(head.size)
             tail = file.read()
+        at = head.size
         for raw in tail.splitlines(keepends=True):
-            entry = _parse(raw) if raw.endswith(b"\n") else None
-            if entry is None or not self._follows(entry, head.count, head.mac):
-                break
-            head = _Head(head.count + 1, str(entry["mac"]), head.size + len(raw))
-        if size > head.size and not tail.endswith(b"\n"):
-            os.truncate(self._log, head.size)
+            at += len(raw)
+            entry = parse_line(raw) if raw.endswith(b"\n") else None
+            if entry is not None and _is_marker(entry, at - len(raw)) and self._sealer.is_genuine(entry):
+                head = Head(int(entry["seq"]), str(entry["removed_through"]), at)
+            elif entry is not None and self._sealer.follows(entry, head):
+                head = Head(head.count + 1, str(entry["mac"]), at)
+        if not tail.endswith(b"\n"):
+            os.truncate(self._log, size - len(tail.splitlines()[-1]))
         return head
 
-    def _follows(self, entry: Mapping[str, Any], count: int, mac: str) -> bool:
-        body = {key: value for key, value in entry.items() if key != "mac"}
-        return (
-            entry.get("seq") == count + 1
-            and entry.get("prev") == mac
-            and hmac.compare_digest(self._code(body), str(entry.get("mac", "")))
-        )
+    def _end_last_line(self) -> None:
+        """Let a cut last line be a line of its own, so that the next entry is one too."""
+        if not self._log.exists() or not self._log.stat().st_size:
+            return
+        with self._log.open("rb+") as file:
+            file.seek(-1, os.SEEK_END)
+            if file.read(1) != b"\n":
+                file.write(b"\n")
+
+    def _lines(self) -> Iterator[bytes]:
+        if self._log.exists():
+            with self._log.open("rb") as file:
+                yield from file
 
     def entries(self) -> Iterator[dict[str, Any]]:
         """Every readable entry, oldest first."""
-        if not self._log.exists():
-            return
-        with self._log.open("rb") as file:
-            for raw in file:
-                entry = _parse(raw)
-                if entry is not None:
-                    yield entry
+        for raw in self._lines():
+            entry = parse_line(raw)
+            if entry is not None:
+                yield entry
 
-    def verify(self) -> VerifyReport:
-        """Check every code, the chain and the anchored head."""
+    def verify(self, seal: str = "") -> VerifyReport:
+        """Check every code, the chain and the anchored head; with a seal, that its end is still there."""
         with self._lock:
-            problems, count, mac, total = self._walk()
-            head = self._read_head()
-        if head is None:
-            problems.append("head: the anchor is missing or was changed; the end of the log is not proven")
-        elif count < head.count:
-            problems.append(f"end: the log was cut (got {count} entries, the anchor names {head.count})")
-        elif count == head.count and mac != head.mac:
-            problems.append("end: the last entry is not the one the anchor names")
-        return VerifyReport(ok=not problems, entries=total, problems=tuple(problems))
-
-    def _walk(self) -> tuple[list[str], int, str, int]:
-        problems: list[str] = []
-        count, mac, total = 0, GENESIS, 0
-        if not self._log.exists():
-            return problems, count, mac, total
-        with self._log.open("rb") as file:
-            for number, raw in enumerate(file, start=1):
-                entry = _parse(raw)
-                if entry is None:
-                    problems.append(f"line {number}: not a whole JSON object")
-                    continue
-                total += 1
-                body = {key: value for key, value in entry.items() if key != "mac"}
-                seq = entry.get("seq")
-                if not hmac.compare_digest(self._code(body), str(entry.get("mac", ""))):
-                    problems.append(
-                        f"line {number}: the entry was changed, or was not written by this installation"
-                    )
-                elif number == 1 and entry.get("event") == "purge_marker":
-                    count, mac = int(entry["seq"]), str(entry["removed_through"])
-                    continue
-                elif seq != count + 1 or entry.get("prev") != mac:
-                    problems.append(f"line {number}: the chain is broken (got entry {seq} after {count})")
-                count, mac = int(seq) if isinstance(seq, int) else count, str(entry.get("mac", ""))
-        return problems, count, mac, total
+            return verify_lines(self._lines(), self._sealer, self._sealer.read_head(self._head), seal)
 
     def purge(self, older_than_days: float) -> int:
         """Remove entries older than that, leaving a signed marker; returns how many went.
@@ -199,44 +146,67 @@ class AuditLog:
         Raises: UserError when the log does not verify, since a purge would hide the damage.
         """
         with self._lock:
+            head = self._recover()
             report = self.verify()
             if not report.ok:
                 raise UserError(
-                    f"audit: the log does not verify ({report.problems[0]}); keep it and look into it"
+                    f"audit: the log does not verify ({report.problems[0]}); keep it and look into it, "
+                    "then set it aside to begin a new one"
                 )
-            head = self._recover()
-            border = time.time() - older_than_days * 86_400
-            kept: list[bytes] = []
-            last: dict[str, Any] | None = None
-            removed = 0
-            for entry in self.entries():
-                if not kept and (entry.get("event") == "purge_marker" or float(entry["time"]) < border):
-                    last = entry
-                    removed += entry.get("event") != "purge_marker"
-                else:
-                    kept.append(_canonical(entry) + b"\n")
+            border = time.time() - older_than_days * DAY_S
+            kept, last, removed = self._split(border)
             if last is None or not removed:
                 return 0
-            data = self._mark(last) + b"".join(kept)
+            data = self._mark(last, removed) + b"".join(kept)
             write_atomic(self._log, data)
-            self._anchor(_Head(head.count, head.mac, len(data)))
+            self._anchor(Head(head.count, head.mac, len(data)))
             return removed
 
-    def _mark(self, last: Mapping[str, Any]) -> bytes:
+    def _split(self, border: float) -> tuple[list[bytes], dict[str, Any] | None, int]:
+        """(the lines that stay, the last that goes, how many go); nothing goes after one that stays."""
+        kept: list[bytes] = []
+        last: dict[str, Any] | None = None
+        removed = 0
+        for entry in self.entries():
+            if not kept and (_is_marker(entry, 0) or float(entry["time"]) < border):
+                marker = entry.get("event") == "purge_marker"
+                last = {"seq": entry["seq"], "mac": entry["removed_through"]} if marker else entry
+                removed += not marker
+            else:
+                kept.append(canonical(entry) + b"\n")
+        return kept, last, removed
+
+    def _mark(self, last: Mapping[str, Any], removed: int) -> bytes:
         """The signed line that stands for everything up to the last removed entry."""
         body = {
             "event": "purge_marker",
             "time": round(time.time(), 3),
             "seq": last["seq"],
+            "removed": removed,
             "removed_through": last["mac"],
         }
-        return _canonical({**body, "mac": self._code(body)}) + b"\n"
+        return canonical({**body, "mac": self._sealer.code(body)}) + b"\n"
+
+    def set_aside(self) -> Path:
+        """Keep a damaged log as it is under another name; a new one begins, whose first line names it.
+
+        Raises: UserError for a log that is whole, since there is nothing to set aside.
+        """
+        with self._lock:
+            if self.verify().ok:
+                raise UserError("audit: the log is whole; there is nothing to set aside")
+            stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
+            kept = self._folder / f"audit-{stamp}-{secrets.token_hex(2)}.jsonl"
+            digest = hashlib.sha256(b"".join(self._lines())).hexdigest()
+            if self._log.exists():
+                self._log.replace(kept)
+            else:
+                kept.touch(mode=0o600)
+            self._anchor(Head())
+            self._write({"event": "set_aside", "file": kept.name, "sha256": digest}, Head())
+            return kept
 
 
-def _parse(raw: bytes) -> dict[str, Any] | None:
-    """One line as an object; None when it is not one."""
-    try:
-        value = json.loads(raw)
-    except ValueError:
-        return None
-    return value if isinstance(value, dict) else None
+def _is_marker(entry: Mapping[str, Any], place: int) -> bool:
+    """Whether a line is the marker of a purge, which stands at the log's beginning alone."""
+    return place == 0 and entry.get("event") == "purge_marker"

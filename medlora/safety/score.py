@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from medlora.safety.assessment import assess
+from medlora.safety.decision import Decision
 from medlora.safety.levels import Level
 from medlora.safety.policy import Policy
 
+Decide = Callable[[Sequence[Mapping[str, Any]], Policy], Decision]
 _Z_95 = 1.959963984540054
 
 
@@ -101,13 +103,18 @@ class Score:
         }
 
 
-def score_messages(messages: Iterable[tuple[Labelled, bool]], policy: Policy) -> Score:
-    """Score messages; the flag beside each says whether it carries a label at all."""
+def score_messages(
+    messages: Iterable[tuple[Labelled, bool]], policy: Policy, *, decide: Decide = assess
+) -> Score:
+    """Score messages; the flag beside each says whether it carries a label at all.
+
+    decide: takes the place of `assess` where decisions are at hand already.
+    """
     counts: dict[tuple[str, str], list[int]] = {}
     score = Score(Rate(0, 0), Rate(0, 0))
     latencies: list[float] = []
     for message, labelled in messages:
-        decision = assess(message.turns, policy)
+        decision = decide(message.turns, policy)
         latencies.append(decision.latency_ms)
         deferred = decision.level >= Level.DEFER
         if not labelled:

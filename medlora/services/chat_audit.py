@@ -7,6 +7,7 @@ import traceback
 from typing import Any
 
 from medlora.safety.audit import AuditLog
+from medlora.safety.catalogue import load_catalogue
 from medlora.safety.decision import Decision, Finding
 from medlora.services.chat_turn import ChatSettings, ChatUpdate
 from medlora.workspace import Workspace
@@ -39,6 +40,7 @@ class ChatAudit:
                 "event": "question",
                 **_place(chat_id, turns, settings),
                 "catalogue_version": decision.catalogue_version,
+                "catalogue_sha256": load_catalogue().sha256,
                 "level": decision.level.label,
                 "action": decision.action.value,
                 "register": decision.register,

@@ -48,6 +48,11 @@ class ConfigureTab:
         """What follows from the text, in the order of `draw`."""
         return [self.problems, self.origins, self.overridden, *self.fields.values()]
 
+    @property
+    def opened(self) -> list[Any]:
+        """What `open_draft` fills."""
+        return [self.template, self.audience, self.text, *self.drawn]
+
 
 # Handlers
 

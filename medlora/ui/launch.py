@@ -147,14 +147,17 @@ def _leave_in_time() -> None:
 
 def _serve(workspace: Workspace, options: LaunchOptions, ended: threading.Event) -> None:
     from medlora.services import train
+    from medlora.services.audit import DailyPurge
     from medlora.ui.page import build_page
 
     page = build_page(workspace)
     _end_on_signals(ended)
+    purge = DailyPurge(workspace)
 
     def look() -> None:
         train.supervise(workspace)
         page.chat.make_room()
+        purge.look()
 
     watch = threading.Thread(target=watch_runs, args=(look, ended), name="watch-runs", daemon=True)
     watch.start()

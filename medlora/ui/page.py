@@ -177,7 +177,8 @@ def _wire_tabs(tabs: Tabs, workspace: Workspace, chat: ChatService) -> None:
     train_tab.wire_train_tab(tabs.train, workspace)
     chat_tab.wire_chat_tab(tabs.chat, workspace, chat)
     adapters_tab.wire_adapters_tab(tabs.adapters, workspace)
-    safety_tab.wire_safety_tab(tabs.safety, workspace)
+    written = safety_tab.wire_safety_tab(tabs.safety, workspace)
+    written.then(guarded(lambda: configure_tab.open_draft(workspace)), None, tabs.configure.opened, **POLL)
 
 
 def _wire_moves(tabs: Tabs, pages: Pages, running: gr.HTML) -> None:
@@ -220,7 +221,10 @@ def _wire_openings(tabs: Tabs, pages: Pages, workspace: Workspace) -> None:
         guarded(lambda name: adapters_tab.draw(workspace, name)), library.chosen, library.drawn, **POLL
     )
     pages.safety.select(
-        guarded(lambda: safety_tab.show_entries(workspace)), None, tabs.safety.entries, **POLL
+        guarded(lambda *seen: safety_tab.open_tab(workspace, *seen)),
+        tabs.safety.asked,
+        tabs.safety.opened,
+        **POLL,
     )
     for button, source, choose in (
         (train.chat, train.run, lambda run_id: train_tab.adapter_of(workspace, run_id)),
@@ -267,8 +271,7 @@ def _wire_refresh(
     listed = [tabs.data.none_stored, tabs.data.stored]
     demo.load(guarded(lambda: data_tab.draw_stored(workspace, None)), None, listed, **POLL)
     configure = tabs.configure
-    written = [configure.template, configure.audience, configure.text, *configure.drawn]
-    opened = demo.load(guarded(lambda: configure_tab.open_draft(workspace)), None, written, **POLL)
+    opened = demo.load(guarded(lambda: configure_tab.open_draft(workspace)), None, configure.opened, **POLL)
     opened.then(
         guarded(lambda text: configure_tab.draw_forecast(workspace, text)),
         configure.text,

@@ -1,48 +1,47 @@
-"""The Safety tab: try a message, read and verify the audit, score a labelled file."""
+"""The Safety tab: try a message, change the keywords, score labelled messages, read the audit."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
 from medlora.errors import UserError
-from medlora.safety.score import Rate
 from medlora.services import safety
-from medlora.ui import present
+from medlora.ui import audit_card, keywords_card, present, score_card
 from medlora.ui.blocks import actions, card, row, words
-from medlora.ui.downloads import drop_upload
-from medlora.ui.draft import draft_config
-from medlora.ui.events import POLL, SILENT, guarded
-from medlora.ui.safety_view import show_decision
+from medlora.ui.draft import policy_settings
+from medlora.ui.events import POLL, guarded
+from medlora.ui.safety_view import show_cover, show_decision
 from medlora.workspace import Workspace
 
-SHOWN_ENTRIES = 50
 NOTHING_TRIED = present.empty(
     "Try a message", "See how it would be judged, which words led to it, and what the reader would see."
-)
-NO_ENTRY = present.empty(
-    "No entry yet", "Every chat turn leaves one here: its level and action, never its words."
 )
 Update = Any
 
 
 @dataclass(frozen=True)
 class SafetyTab:
-    """The widgets of the tab."""
+    """The widgets of the tab, card by card."""
 
     message: gr.Textbox
     judge: gr.Button
     verdict: gr.HTML
-    verify: gr.Button
-    verified: gr.HTML
-    entries: gr.HTML
-    labelled: gr.File
-    scored: gr.HTML
+    keywords: keywords_card.KeywordsCard
+    score: score_card.ScoreCard
+    audit: audit_card.AuditCard
+
+    @property
+    def asked(self) -> list[Any]:
+        """What `open_tab` reads."""
+        return [*self.keywords.fields, self.keywords.traffic, self.keywords.filled, *self.audit.filters]
+
+    @property
+    def opened(self) -> list[Any]:
+        """What `open_tab` fills."""
+        return [*self.keywords.opened, *self.score.buttons, *self.audit.opened]
 
 
 # Handlers
@@ -55,69 +54,15 @@ def judge(workspace: Workspace, message: str) -> str:
     return show_decision(message, safety.try_message(workspace, message, policy_settings(workspace)))
 
 
-def policy_settings(workspace: Workspace) -> Mapping[str, Any] | None:
-    """The safety settings of the configuration being written; the defaults while it has errors."""
-    config = draft_config(workspace)
-    return config.safety.model_dump(mode="json") if config is not None else None
-
-
-def verify(workspace: Workspace) -> str:
-    """Whether the audit is whole."""
-    report = safety.verify_audit(workspace)
-    if report.ok:
-        return present.notice(
-            "info", "The audit is whole", f"{present.count(report.entries, 'entry', 'entries')} verified."
-        )
-    return present.notice("red", "The audit was changed", "\n".join(report.problems))
-
-
-def show_entries(workspace: Workspace) -> str:
-    """The newest entries of the audit."""
-    entries = safety.audit_entries(workspace, limit=SHOWN_ENTRIES)
-    if not entries:
-        return NO_ENTRY
-    rows = [
-        (
-            datetime.fromtimestamp(float(entry.get("time", 0))).strftime("%Y-%m-%d %H:%M:%S"),
-            entry.get("level", entry.get("event", "")),
-            entry.get("action", ""),
-            ", ".join(_concepts(entry)) or "–",
-            entry.get("adapter") or entry.get("base_model") or "–",
-            str(entry.get("chat", entry.get("chat_id", "")))[:8],
-        )
-        for entry in entries
+def open_tab(
+    workspace: Workspace, caution: str, defer: str, traffic: str, filled: tuple[str, str], *filters: str
+) -> list[Update]:
+    """The tab as the disk has it now: another tab or browser may have changed it."""
+    return [
+        *keywords_card.open_card(workspace, caution, defer, traffic, filled),
+        *score_card.open_card(workspace),
+        *audit_card.open_card(workspace, *filters),
     ]
-    caption = f"The newest {len(rows)}. Words of the messages are not kept."
-    return present.table(("Time", "Level", "Action", "Signs", "Adapter", "Chat"), rows, caption=caption)
-
-
-def _concepts(entry: Mapping[str, Any]) -> list[str]:
-    return [str(item.get("concept", "")).replace("_", " ") for item in entry.get("findings", ()) if item]
-
-
-def show_score(workspace: Workspace, path: Path) -> str:
-    """Recall and false deferral on a labelled file, with the messages that were judged otherwise."""
-    score = safety.score_file(workspace, path, policy_settings(workspace))
-    figures = present.big_numbers(
-        [
-            ("Recall", *_figure(score.recall, "to be deferred")),
-            ("False deferral", *_figure(score.false_deferral, "harmless")),
-            ("Alarm rate", *_figure(score.unlabelled, "unlabelled")),
-        ]
-    )
-    missed = [*score.misses, *score.false_deferrals]
-    if not missed:
-        return figures + present.notice("info", "No miss", "Every message was judged as it is labelled.")
-    rows = [(miss.line, miss.expected, miss.got, miss.text[:200]) for miss in missed[:SHOWN_ENTRIES]]
-    caption = f"{present.count(len(missed), 'message')} judged otherwise; the first {len(rows)}."
-    return figures + present.table(("Line", "Wanted", "Judged", "Message"), rows, caption=caption)
-
-
-def _figure(rate: Rate, what: str) -> tuple[str, str]:
-    if not rate.total:
-        return "–", "no such message"
-    low, high = rate.interval
-    return f"{rate.value:.0%}", f"{rate.hits} of {rate.total} {what}; 95 %: {low:.0%} to {high:.0%}"
 
 
 # Layout and wiring
@@ -142,49 +87,19 @@ def build_safety_tab() -> SafetyTab:
                 press = gr.Button("Judge it", variant="primary", elem_id="safety-judge")
         with card(scale=3):
             verdict = words(NOTHING_TRIED, elem_id="safety-verdict")
+    keywords = keywords_card.build_keywords_card()
+    score = score_card.build_score_card()
+    audit = audit_card.build_audit_card()
     with card():
-        words(
-            present.heading(
-                "Audit", "Each entry seals the one before: a change, a gap or a cut end is found."
-            )
-        )
-        with actions():
-            check = gr.Button("Verify the audit", elem_id="safety-verify")
-        verified = words(elem_id="safety-verified")
-        entries = words(NO_ENTRY, elem_id="safety-entries")
-    with card():
-        words(
-            present.heading(
-                "Score your own messages",
-                'JSONL, one message a line: {"text": "…", "label": "defer"}. It stays on this machine.',
-            )
-        )
-        labelled = gr.File(
-            label="Labelled messages",
-            file_types=[".jsonl"],
-            height=120,
-            elem_classes="ml-drop",
-            elem_id="safety-file",
-        )
-        scored = words(elem_id="safety-scored")
-    return SafetyTab(message, press, verdict, check, verified, entries, labelled, scored)
+        words(present.heading("What this covers, and what it does not"))
+        words(show_cover(safety.describe_cover()), elem_id="safety-cover")
+    return SafetyTab(message, press, verdict, keywords, score, audit)
 
 
-def wire_safety_tab(tab: SafetyTab, workspace: Workspace) -> None:
-    """What each press does."""
-
-    def check() -> list[Update]:
-        return [verify(workspace), show_entries(workspace)]
-
-    def score(path: str | None) -> list[Update]:
-        if path is None:
-            return [gr.skip(), gr.skip()]
-        try:
-            return [None, show_score(workspace, Path(path))]
-        finally:
-            drop_upload(Path(path))
-
+def wire_safety_tab(tab: SafetyTab, workspace: Workspace) -> Any:
+    """What each press does; returns the event after which the configuration holds other keywords."""
     for event in (tab.judge.click, tab.message.submit):
         event(guarded(lambda message: judge(workspace, message)), tab.message, tab.verdict, **POLL)
-    tab.verify.click(guarded(check), None, [tab.verified, tab.entries], **SILENT)
-    tab.labelled.upload(guarded(score), tab.labelled, [tab.labelled, tab.scored], **SILENT)
+    score_card.wire_score_card(tab.score, workspace)
+    audit_card.wire_audit_card(tab.audit, workspace)
+    return keywords_card.wire_keywords_card(tab.keywords, workspace)

@@ -70,3 +70,24 @@ def _show_finding(finding: Finding, level: str) -> str:
     sign = f"<p>{text(finding.sign)}</p>" if finding.sign else ""
     small = " · ".join(text(fact) for fact in facts if fact)
     return f"<li>{show_level(level)}<div><strong>{text(name)}</strong>{sign}<p>{small}</p></div></li>"
+
+
+def show_cover(own_words: str) -> str:
+    """What the layer covers and what it does not: two columns of the module's own sentences."""
+    parts: dict[str, list[str]] = {}
+    heading = ""
+    for line in own_words.splitlines():
+        if line in ("Covered", "Not covered"):
+            heading = line
+        elif heading and line.strip():
+            parts.setdefault(heading, []).append(line.strip())
+    columns = "".join(
+        f"<section><h4>{text(name)}</h4>{_list_sentences(' '.join(lines))}</section>"
+        for name, lines in parts.items()
+    )
+    return f'<div class="ml-columns">{columns}</div>'
+
+
+def _list_sentences(words: str) -> str:
+    sentences = [sentence.strip().rstrip(".") for sentence in words.split(". ")]
+    return f"<ul>{''.join(f'<li>{text(sentence)}.</li>' for sentence in sentences if sentence)}</ul>"

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from medlora.errors import UserError
-from medlora.safety import AuditLog, Level
+from medlora.safety import Level
 from medlora.safety.score import Rate
 from medlora.services import safety
 from medlora.workspace import Workspace
@@ -109,37 +109,8 @@ def test_explain_gives_the_record_with_its_words() -> None:
     assert record["signs"]["suicidal_thoughts"] and len(record["catalogue_sha256"]) == 64
 
 
-def test_other_keywords_show_what_they_would_change(ws: Workspace, tmp_path: Path) -> None:
-    path = _file(
-        tmp_path,
-        {"id": "a", "text": "my zebra itches", "level": "answer"},
-        {"id": "b", "text": "good morning", "level": "answer"},
-    )
-    comparison = safety.what_would_change(ws, {}, {"defer_keywords": ["zebra"]}, path)
-    assert [(c.id, c.before, c.after) for c in comparison.changes] == [("a", "answer", "defer")]
-    assert comparison.after.false_deferral == Rate(1, 2) and comparison.before.false_deferral == Rate(0, 2)
-
-
 def test_the_shipped_labelled_set_can_be_read() -> None:
     assert sum(1 for _ in safety.read_labelled(safety.labelled_path())) >= 400
-
-
-def test_audit_entries_are_filtered_newest_first(ws: Workspace) -> None:
-    log = AuditLog(ws.audit)
-    for number, level in enumerate(("answer", "crisis", "answer")):
-        log.append(
-            {"event": "question", "chat": f"c{number}", "level": level, "findings": [{"concept": "x"}]}
-        )
-    assert [entry["chat"] for entry in safety.audit_entries(ws, level="answer")] == ["c2", "c0"]
-    assert [entry["chat"] for entry in safety.audit_entries(ws, limit=1)] == ["c2"]
-    assert safety.audit_entries(ws, concept="y") == []
-    assert safety.verify_audit(ws).ok
-    assert safety.purge_audit(ws, 0) == 3 and safety.verify_audit(ws).ok
-
-
-def test_a_negative_age_is_refused(ws: Workspace) -> None:
-    with pytest.raises(UserError, match="days: the age cannot be negative"):
-        safety.purge_audit(ws, -1)
 
 
 def test_the_layer_says_what_it_covers_and_what_not() -> None:
