@@ -64,6 +64,16 @@ class Script:
                 self.call(dependency)
         return self
 
+    def dependency_of_tab(self, tab_id: str) -> dict[str, Any]:
+        """What a tab reads when it is opened."""
+        tab = next(
+            item["id"]
+            for item in self.config["components"]
+            if item["type"] == "tabitem" and item.get("props", {}).get("id") == tab_id
+        )
+        found = [dep for dep in self.config["dependencies"] if [tab, "select"] in dep["targets"]]
+        return dict(found[0])
+
     def press(self, elem_id: str, event: str = "click", **values: Any) -> Outcome:
         """Start the event with its widgets as the page first shows them, but for `values` by elem_id."""
         return self.call(self.dependency(elem_id, event), values)

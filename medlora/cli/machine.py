@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,14 +14,42 @@ from medlora.workspace import Workspace
 
 
 def open_app(
-    host: Annotated[str, typer.Option(help="Address to answer on.")] = "127.0.0.1",
+    host: Annotated[
+        str,
+        typer.Option(envvar="MEDLORA_HOST", help="Address to answer on; any but 127.0.0.1 asks for a login."),
+    ] = "127.0.0.1",
     port: Annotated[int | None, typer.Option(help="Port; the first free one from 7860 if not given.")] = None,
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open a browser window.")] = False,
+    login: Annotated[bool, typer.Option("--login", help="Ask for a login on this computer too.")] = False,
+    allow_host: Annotated[
+        list[str] | None, typer.Option(help="A further name the page is reached by; may be repeated.")
+    ] = None,
+    trusted_proxy: Annotated[
+        list[str] | None, typer.Option(help="Address or network of a proxy in front; may be repeated.")
+    ] = None,
+    login_header: Annotated[
+        str | None, typer.Option(help="Header in which the trusted proxy names the user.")
+    ] = None,
+    tls_cert: Annotated[Path | None, typer.Option(help="Certificate in PEM form.")] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="Its private key.")] = None,
+    session_hours: Annotated[float | None, typer.Option(help="How long a login lasts.")] = None,
 ) -> None:
     """Serve the page until Ctrl-C; a training run goes on."""
+    from medlora.ui.access_options import AccessOptions
     from medlora.ui.launch import LaunchOptions, run_app
 
-    run_app(LaunchOptions(host=host, port=port, open_browser=browser))
+    named = AccessOptions.from_environment()
+    access = replace(
+        named,
+        login=login or named.login,
+        hosts=(*named.hosts, *(allow_host or ())),
+        proxies=(*named.proxies, *(trusted_proxy or ())),
+        login_header=login_header or named.login_header,
+        certificate=tls_cert or named.certificate,
+        key=tls_key or named.key,
+        session_hours=session_hours or named.session_hours,
+    )
+    run_app(LaunchOptions(host=host, port=port, open_browser=browser, access=access))
 
 
 def doctor(json: JsonFlag = False) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from medlora import __version__
-from medlora.cli import adapters, audit, chat, config, data, feedback, machine, runs
+from medlora.cli import adapters, audit, chat, config, data, feedback, machine, runs, users
 
 cli = typer.Typer(
     name="medlora",
@@ -22,6 +22,7 @@ cli.add_typer(data.commands, name="data")
 cli.add_typer(runs.commands, name="runs")
 cli.add_typer(audit.commands, name="safety")
 cli.add_typer(adapters.commands, name="adapters")
+cli.add_typer(users.commands, name="users")
 cli.add_typer(feedback.commands, name="feedback")
 cli.command("app")(machine.open_app)
 cli.command("doctor")(machine.doctor)

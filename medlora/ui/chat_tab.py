@@ -14,7 +14,8 @@ from medlora.ui import present
 from medlora.ui.blocks import Confirmation, actions, card, confirmation, row, words
 from medlora.ui.chat_turns import Desk
 from medlora.ui.chat_view import EXAMPLES, PLACEHOLDER
-from medlora.ui.events import POLL, SILENT, guarded
+from medlora.ui.events import POLL, SILENT
+from medlora.ui.events import for_chat as guarded
 from medlora.workspace import Workspace
 
 

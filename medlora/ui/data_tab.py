@@ -9,6 +9,7 @@ from typing import Any
 
 import gradio as gr
 
+from medlora.access.roles import Permission
 from medlora.dataset.check import CheckReport
 from medlora.dataset.store import DatasetCard, PhiChoice
 from medlora.errors import UserError
@@ -275,7 +276,9 @@ def wire_data_tab(tab: DataTab, workspace: Workspace) -> None:
         guarded(take), tab.upload, [tab.upload, *tab.drawn], show_progress_on=tab.upload, **SILENT
     )
     tab.sample.click(guarded(use_sample), None, [*listed, *tab.drawn], show_progress_on=tab.stored, **SILENT)
-    tab.stored.input(guarded(choose), tab.stored, tab.drawn, show_progress_on=tab.stored, **SILENT)
+    tab.stored.input(
+        guarded(choose, needs=Permission.WATCH), tab.stored, tab.drawn, show_progress_on=tab.stored, **SILENT
+    )
     tab.add.click(
         guarded(add), [tab.shown, tab.skip_bad, tab.phi, tab.name], [*listed, *tab.drawn],
         show_progress_on=tab.add, **SILENT,
@@ -289,7 +292,8 @@ def wire_data_tab(tab: DataTab, workspace: Workspace) -> None:
         [*listed, tab.shown, tab.report, tab.sure.confirm.box],
         **SILENT,
     )
+    see_record = guarded(lambda shown, at: show_record(workspace, shown, at), needs=Permission.WATCH)
     tab.record.change(
-        guarded(lambda shown, at: show_record(workspace, shown, at)), [tab.shown, tab.record], tab.preview,
+        see_record, [tab.shown, tab.record], tab.preview,
         trigger_mode="always_last", **POLL,
     )  # fmt: skip

@@ -14,14 +14,17 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import gradio as gr
+from gradio.context import LocalContext
 
+from medlora.access.roles import OWNER, Caller, Permission
 from medlora.errors import MedloraError
+from medlora.ui.gate import CALLER
 from medlora.ui.present import markdown
 
 log = logging.getLogger("medlora.ui")
 BROKEN = "Something broke in medlora, and it is not your fault. The details are in the log of the app."
 SILENT: dict[str, Any] = {"api_visibility": "private"}
-"""Every event is private: a convenience, not a wall. What must hold is checked inside the services."""
+"""Private is a convenience, not a wall: what must hold is checked in `guarded` and in the services."""
 POLL: dict[str, Any] = {**SILENT, "concurrency_limit": None, "show_progress": "hidden"}
 """For events that only read: they never wait for each other and never flash."""
 
@@ -51,15 +54,41 @@ def _tell(error: Exception, *, quiet: bool) -> None:
     raise gr.Error(BROKEN, title="Error", print_exception=False)
 
 
-def guarded(handler: Callable[..., Any], *, quiet: bool = False) -> Callable[..., Any]:
-    """The handler with its errors turned into words; `quiet` for polls, which only log.
+def current_caller() -> Caller | None:
+    """Who started the event that is being handled; None for a request that no gate has let in.
 
-    After an error the outputs stay as they are.
+    Outside any request, as in a test that calls a handler, it is the owner of this computer.
+    """
+    asked = LocalContext.request.get(None)
+    if asked is None:
+        return OWNER
+    caller = asked.request.scope.get(CALLER) if asked.request is not None else None
+    return caller if isinstance(caller, Caller) else None
+
+
+def _is_refused(handler: Callable[..., Any], needs: Permission) -> bool:
+    """Whether the caller may not do this. Why no toast: the page offers nobody what they may not do."""
+    caller = current_caller()
+    if caller is not None and caller.may(needs):
+        return False
+    _log_once(f"refused: {getattr(handler, '__qualname__', 'event')} needs the permission {needs.name}")
+    return True
+
+
+def guarded(
+    handler: Callable[..., Any], *, quiet: bool = False, needs: Permission = Permission.MANAGE
+) -> Callable[..., Any]:
+    """The handler for those who may, with its errors turned into words; `quiet` for polls, which only log.
+
+    After an error or a refusal the outputs stay as they are.
     """
     if inspect.isgeneratorfunction(handler):
 
         @functools.wraps(handler)
         def stream(*args: Any) -> Iterator[Any]:
+            if _is_refused(handler, needs):
+                yield gr.skip()
+                return
             try:
                 yield from handler(*args)
             except gr.Error:
@@ -68,10 +97,13 @@ def guarded(handler: Callable[..., Any], *, quiet: bool = False) -> Callable[...
                 _tell(error, quiet=quiet)
                 yield gr.skip()
 
+        stream.needs = needs  # type: ignore[attr-defined]
         return stream
 
     @functools.wraps(handler)
     def call(*args: Any) -> Any:
+        if _is_refused(handler, needs):
+            return gr.skip()
         try:
             return handler(*args)
         except gr.Error:
@@ -80,4 +112,9 @@ def guarded(handler: Callable[..., Any], *, quiet: bool = False) -> Callable[...
             _tell(error, quiet=quiet)
             return gr.skip()
 
+    call.needs = needs  # type: ignore[attr-defined]
     return call
+
+
+for_chat = functools.partial(guarded, needs=Permission.CHAT)
+"""`guarded` for whatever belongs to a conversation: everybody who is let in may do it."""

@@ -3,7 +3,8 @@
 Covered: a foreign Host (DNS rebinding), a foreign or `null` Origin (a page elsewhere posting here),
 cross-site requests without an Origin, bodies larger than any upload may be, pictures and scripts from other
 machines, framing, referrers.
-Not covered: other programs of this computer's users, which can name the right host; there is no login.
+Not covered: who the caller is (`medlora.ui.gate` knows), and other programs of this computer's users, which
+can name the right host.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ _POLICY = (
     ("font-src", "'self' data:"),
     ("connect-src", "'self'"),
     ("worker-src", "'self' blob:"),
-    ("form-action", "'none'"),
+    ("form-action", "'self'"),
     ("object-src", "'none'"),
     ("base-uri", "'self'"),
 )
@@ -81,7 +82,9 @@ class LocalGuard:
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*message.get("headers", []), *self._headers]
+                own = message.get("headers", [])
+                named = {name.lower() for name, _ in own}
+                message["headers"] = [*own, *(item for item in self._headers if item[0] not in named)]
             await send(message)
 
         await self._app(scope, receive, send_with_headers)

@@ -58,15 +58,21 @@ class RunningJob:
     waiting: int = 0
 
 
-def show_header(device: Device | None, *, local: bool) -> str:
-    """Name, device with its memory, and the two sentences."""
+def show_header(device: Device | None, *, local: bool, account: str = "") -> str:
+    """Name, device with its memory, the two sentences; `account` is who is logged in, if anybody has to."""
     facts = []
     if device is not None:
         memory = f", {gib(device.free_gib)} of {gib(device.total_gib)} free" if device.total_gib else ""
         facts.append(f"<span>{_CHIP}{text(device.name)}{text(memory)}</span>")
     if local:
-        facts.append(f'<span class="ml-local">{_LOCK}Local: nothing leaves this machine</span>')
+        here = "Nothing leaves this server" if account else "Local: nothing leaves this machine"
+        facts.append(f'<span class="ml-local">{_LOCK}{here}</span>')
     facts.append(f"<span>{_CARE}Not a medical device</span>")
+    if account:
+        facts.append(
+            f'<form class="ml-account" method="post" action="/logout"><span>{text(account)}</span>'
+            '<button type="submit">Log out</button></form>'
+        )
     return (
         f'<header class="ml-header"><div class="ml-brand">{LOGO}<h1>medlora</h1></div>'
         f'<div class="ml-facts">{"".join(facts)}</div></header>'

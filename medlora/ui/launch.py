@@ -13,17 +13,22 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
 import psutil
 
 from medlora.errors import UserError
+from medlora.ui.access_options import AccessOptions
+from medlora.ui.guard import LOCAL_HOSTS
 from medlora.workspace import Workspace, make_private
 
+if TYPE_CHECKING:
+    from medlora.ui.gate import Identity
+
 log = logging.getLogger("medlora.app")
-LOCAL_NAMES = ("127.0.0.1", "localhost", "::1")
 WATCH_INTERVAL_S = 2.0
 LEAVING_S = 8.0
 LARGEST_UPLOAD = "200mb"
@@ -36,23 +41,51 @@ class LaunchOptions:
     host: str = "127.0.0.1"
     port: int | None = None
     open_browser: bool = False
+    access: AccessOptions = field(default_factory=AccessOptions)
     frame_ancestors: str = "'none'"
 
 
 def check_options(options: LaunchOptions) -> None:
-    """Raises: UserError if the page would be open to others, or would let others run code."""
-    if options.host not in LOCAL_NAMES:
-        raise UserError(
-            f"--host: medlora has no login, so it answers on this computer alone (got {options.host!r}); "
-            "use 127.0.0.1, and reach it from another computer through a tunnel: "
-            "ssh -L 7860:127.0.0.1:7860 THIS_COMPUTER"
-        )
+    """Raises: UserError for options that are wrong, or that would let others run code."""
+    options.access.check()
     if options.port is not None and not 1 <= options.port <= 65535:
         raise UserError(f"--port: a port is a number from 1 to 65535 (got {options.port})")
     if os.environ.get("GRADIO_VIBE_MODE", "").strip():
         raise UserError(
             "env GRADIO_VIBE_MODE: it lets anyone who opens the page run code on this computer; unset it"
         )
+
+
+def choose_identity(workspace: Workspace, options: LaunchOptions) -> Identity:
+    """Who is let in: on this computer alone its owner; as soon as others can reach the page, its users.
+
+    Raises: UserError where a login is needed and nobody could log in.
+    """
+    from medlora.access.roles import OWNER, Role
+    from medlora.access.sessions import SessionLimits
+    from medlora.services.users import Door
+    from medlora.ui.gate import Everyone, HeaderLogin, PasswordLogin, Proxies
+
+    access = options.access
+    if not access.needs_login(options.host):
+        return Everyone(OWNER)
+    door = Door(workspace, SessionLimits(lifetime_s=access.session_hours * 3600))
+    by_password = access.login_header is None
+    admins = [user for user in door.users.all() if user.role == Role.ADMIN.value]
+    if not any(user.password or not by_password for user in admins):
+        raise UserError(
+            f"--host: others could reach this address (got {options.host!r}), and there is no admin who "
+            "could log in; add one first: python -m medlora users add NAME --role admin"
+        )
+    proxies = Proxies(access.networks())
+    if access.login_header is not None:
+        return HeaderLogin(door, proxies, access.login_header)
+    if access.certificate is None and not access.proxies and options.host not in LOCAL_HOSTS:
+        log.warning(
+            "passwords cross the network unencrypted: give --tls-cert and --tls-key, or put a proxy with TLS "
+            "in front and name it with --trusted-proxy"
+        )
+    return PasswordLogin(door, proxies)
 
 
 def _session_name(process: psutil.Process) -> str:
@@ -95,6 +128,8 @@ def prepare_environment(workspace: Workspace) -> Path:
         GRADIO_TEMP_DIR=str(uploads),
         HF_HUB_DISABLE_TELEMETRY="1",
         DO_NOT_TRACK="1",
+        # Who may speak for a visitor is decided by the gate, which knows the trusted proxies.
+        FORWARDED_ALLOW_IPS="",
     )
     os.environ.pop("GRADIO_ALLOWED_PATHS", None)
     os.chdir(make_private(workspace.empty))
@@ -128,10 +163,11 @@ def run_app(options: LaunchOptions | None = None) -> None:
     options = options or LaunchOptions()
     check_options(options)
     workspace = Workspace.open()
+    identity = choose_identity(workspace, options)
     uploads = prepare_environment(workspace)
     ended = threading.Event()
     try:
-        _serve(workspace, options, ended)
+        _serve(workspace, options, identity, ended)
     finally:
         ended.set()
         shutil.rmtree(uploads, ignore_errors=True)
@@ -145,7 +181,7 @@ def _leave_in_time() -> None:
     last_resort.start()
 
 
-def _serve(workspace: Workspace, options: LaunchOptions, ended: threading.Event) -> None:
+def _serve(workspace: Workspace, options: LaunchOptions, identity: Identity, ended: threading.Event) -> None:
     from medlora.services import train
     from medlora.services.audit import DailyPurge
     from medlora.ui.page import build_page
@@ -162,7 +198,7 @@ def _serve(workspace: Workspace, options: LaunchOptions, ended: threading.Event)
     watch = threading.Thread(target=watch_runs, args=(look, ended), name="watch-runs", daemon=True)
     watch.start()
     try:
-        address = page.open(options)
+        address = page.open(options, identity)
         print(f"medlora is at {address}   (Ctrl-C ends it; a training run goes on)", flush=True)  # noqa: T201
         ended.wait()
     finally:
@@ -173,7 +209,13 @@ def main() -> None:
     """`python app.py`: the same as `python -m medlora app`."""
     interactive = sys.stdin is not None and sys.stdin.isatty() and not os.environ.get("CI")
     try:
-        run_app(LaunchOptions(port=_port_from_environment(), open_browser=interactive))
+        options = LaunchOptions(
+            host=os.environ.get("MEDLORA_HOST", "").strip() or "127.0.0.1",
+            port=_port_from_environment(),
+            open_browser=interactive,
+            access=AccessOptions.from_environment(),
+        )
+        run_app(options)
     except UserError as error:
         print(error, file=sys.stderr)  # noqa: T201
         sys.exit(2)

@@ -4,22 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from starlette.middleware import Middleware
 
+from medlora.access.roles import OWNER, Permission
 from medlora.errors import UserError
 from medlora.services import train
 from medlora.services.chat import ChatService
 from medlora.ui import adapters_tab, chat_tab, chat_turns, configure_tab, data_tab, safety_tab, train_tab
+from medlora.ui.access_options import served_names
 from medlora.ui.blocks import words
 from medlora.ui.dataset_removal import Shown
-from medlora.ui.events import POLL, guarded
+from medlora.ui.events import POLL, current_caller, guarded
+from medlora.ui.gate import Everyone, Gate, Identity
 from medlora.ui.guard import guard_middleware
 from medlora.ui.header import DeviceWatch, RunningJob, show_header, show_running
 from medlora.ui.launch import LARGEST_UPLOAD, LaunchOptions
 from medlora.ui.quiet_log import keep_values_out_of_logs
 from medlora.ui.theme import FAVICON, make_theme, style_sheet
+from medlora.ui.visitors import account_name, wire_visitors
 from medlora.workspace import Workspace
 
 REFRESH_S = 2.0
@@ -45,11 +51,13 @@ class OpenPage:
     demo: gr.Blocks
     chat: ChatService
 
-    def open(self, options: LaunchOptions) -> str:
-        """Serve it; returns its address.
+    def open(self, options: LaunchOptions, identity: Identity | None = None) -> str:
+        """Serve it to those the identity lets in, which is everybody at this computer; returns its address.
 
         Raises: UserError when the port is taken.
         """
+        gate = Middleware(Gate, identity=identity or Everyone(OWNER))
+        names = served_names(options.host, options.access)
         keep_values_out_of_logs()
         self.demo.queue(max_size=64, default_concurrency_limit=4)
         try:
@@ -68,11 +76,14 @@ class OpenPage:
                 show_error=False,
                 footer_links=[],
                 max_file_size=LARGEST_UPLOAD,
+                ssl_certfile=_path(options.access.certificate),
+                ssl_keyfile=_path(options.access.key),
+                ssl_verify=False,
                 favicon_path=str(FAVICON),
                 theme=make_theme(),
                 css=style_sheet(),
                 app_kwargs={
-                    "middleware": guard_middleware(frame_ancestors=options.frame_ancestors),
+                    "middleware": [*guard_middleware(names, options.frame_ancestors), gate],
                     "docs_url": None,
                     "redoc_url": None,
                     "openapi_url": None,
@@ -89,6 +100,10 @@ class OpenPage:
         """End the server and the chat engine; training runs go on."""
         self.demo.close(verbose=False)
         self.chat.close()
+
+
+def _path(path: Path | None) -> str | None:
+    return str(path) if path is not None else None
 
 
 # Handlers
@@ -129,7 +144,7 @@ def build_page(workspace: Workspace) -> OpenPage:
         header = words(show_header(None, local=True), elem_id="header")
         running = words(elem_id="running")
         with gr.Tabs(elem_id="tabs") as strip:
-            with gr.Tab("Data", id="data"):
+            with gr.Tab("Data", id="data") as data_page:
                 data = data_tab.build_data_tab()
             with gr.Tab("Configure", id="configure") as configure_page:
                 configure = configure_tab.build_configure_tab(workspace)
@@ -148,6 +163,9 @@ def build_page(workspace: Workspace) -> OpenPage:
         _wire_moves(tabs, pages, running)
         _wire_openings(tabs, pages, workspace)
         _wire_refresh(demo, timer, (header, running), tabs, pages, Surroundings(workspace, device))
+        named = {"configure": configure_page, "train": train_page, "chat": chat_page}
+        rest = {"adapters": adapters_page, "safety": safety_page}
+        wire_visitors(demo, strip, {"data": data_page, **named, **rest})
     return OpenPage(demo, chat)
 
 
@@ -212,7 +230,7 @@ def _wire_openings(tabs: Tabs, pages: Pages, workspace: Workspace) -> None:
         **POLL,
     )
     pages.chat.select(
-        guarded(lambda speaker: chat_turns.offer_speakers(workspace, speaker)),
+        guarded(lambda speaker: chat_turns.offer_speakers(workspace, speaker), needs=Permission.CHAT),
         talk.speaker,
         talk.speaker,
         **POLL,
@@ -255,7 +273,9 @@ def _wire_refresh(
     shown = gr.State(("", ""))
 
     def refresh(before: tuple[str, str]) -> list[Any]:
-        now = (show_header(about.device.now(), local=True), show_running(find_running(workspace)))
+        caller = current_caller()
+        job = find_running(workspace) if caller is not None and caller.may(Permission.WATCH) else None
+        now = (show_header(about.device.now(), local=True, account=account_name()), show_running(job))
         if now == tuple(before):
             return [gr.skip(), gr.skip(), gr.skip()]
         changed = [value if value != old else gr.skip() for value, old in zip(now, before, strict=True)]
@@ -264,12 +284,13 @@ def _wire_refresh(
     def watch(run_id: str | None, seen: str) -> list[Any]:
         return train_tab.draw_run(workspace, run_id, seen) or [gr.skip()] * len(train.drawn)
 
-    timer.tick(guarded(refresh, quiet=True), shown, [*heads, shown], **POLL)
-    timer.tick(guarded(watch, quiet=True), [train.run, train.seen], train.drawn, **POLL)
-    demo.load(guarded(refresh), shown, [*heads, shown], **POLL)
+    timer.tick(guarded(refresh, quiet=True, needs=Permission.CHAT), shown, [*heads, shown], **POLL)
+    watches: dict[str, Any] = {"needs": Permission.WATCH}
+    timer.tick(guarded(watch, quiet=True, **watches), [train.run, train.seen], train.drawn, **POLL)
+    demo.load(guarded(refresh, needs=Permission.CHAT), shown, [*heads, shown], **POLL)
     demo.load(guarded(lambda: choose_tab(workspace)), None, pages.strip, **POLL)
     listed = [tabs.data.none_stored, tabs.data.stored]
-    demo.load(guarded(lambda: data_tab.draw_stored(workspace, None)), None, listed, **POLL)
+    demo.load(guarded(lambda: data_tab.draw_stored(workspace, None), **watches), None, listed, **POLL)
     configure = tabs.configure
     opened = demo.load(guarded(lambda: configure_tab.open_draft(workspace)), None, configure.opened, **POLL)
     opened.then(
@@ -278,8 +299,9 @@ def _wire_refresh(
         configure.forecast,
         **POLL,
     )
-    demo.load(guarded(watch), [train.run, train.seen], train.drawn, **POLL)
+    demo.load(guarded(watch, **watches), [train.run, train.seen], train.drawn, **POLL)
     demo.load(
         guarded(lambda: train_tab.open_tab(workspace, None)), None, [train.dataset, train.config], **POLL
     )
-    demo.load(guarded(lambda: chat_turns.offer_speakers(workspace, None)), None, tabs.chat.speaker, **POLL)
+    speakers = guarded(lambda: chat_turns.offer_speakers(workspace, None), needs=Permission.CHAT)
+    demo.load(speakers, None, tabs.chat.speaker, **POLL)

@@ -7,6 +7,7 @@ from typing import Any
 
 import gradio as gr
 
+from medlora.access.roles import Permission
 from medlora.errors import UserError
 from medlora.services import safety
 from medlora.ui import audit_card, keywords_card, present, score_card
@@ -98,8 +99,9 @@ def build_safety_tab() -> SafetyTab:
 
 def wire_safety_tab(tab: SafetyTab, workspace: Workspace) -> Any:
     """What each press does; returns the event after which the configuration holds other keywords."""
+    try_it = guarded(lambda message: judge(workspace, message), needs=Permission.TRY_SAFETY)
     for event in (tab.judge.click, tab.message.submit):
-        event(guarded(lambda message: judge(workspace, message)), tab.message, tab.verdict, **POLL)
+        event(try_it, tab.message, tab.verdict, **POLL)
     score_card.wire_score_card(tab.score, workspace)
     audit_card.wire_audit_card(tab.audit, workspace)
     return keywords_card.wire_keywords_card(tab.keywords, workspace)

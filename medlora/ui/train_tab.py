@@ -7,6 +7,7 @@ from typing import Any
 
 import gradio as gr
 
+from medlora.access.roles import Permission
 from medlora.errors import UserError
 from medlora.services import configure, data, train
 from medlora.ui import present, run_view
@@ -233,7 +234,7 @@ def wire_train_tab(tab: TrainTab, workspace: Workspace) -> None:
 
     tab.dataset.change(guarded(lambda name: show_checks(workspace, name)), tab.dataset, tab.checks, **POLL)
     tab.start.click(guarded(start), [tab.dataset, tab.name], tab.drawn, **SILENT)
-    tab.run.input(guarded(redraw), tab.run, tab.drawn, **POLL)
+    tab.run.input(guarded(redraw, needs=Permission.WATCH), tab.run, tab.drawn, **POLL)
     tab.stop.click(guarded(stop), tab.run, tab.drawn, **SILENT)
     tab.resume.click(guarded(resume), tab.run, tab.drawn, **SILENT)
     tab.discard.click(guarded(ask), tab.run, [tab.sure.box, tab.sure.question], **POLL)
