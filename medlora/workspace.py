@@ -168,6 +168,11 @@ class Workspace:
         return self.private / "uploads"
 
     @property
+    def evaluations(self) -> Path:
+        """One folder for each evaluation: its request, its events, its figures."""
+        return self.private / "evaluations"
+
+    @property
     def audit(self) -> Path:
         return self.private / "audit"
 

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from medlora import __version__
-from medlora.cli import adapters, audit, chat, config, data, feedback, machine, runs, users
+from medlora.cli import adapters, audit, chat, config, data, evaluate, feedback, machine, runs, users
 
 cli = typer.Typer(
     name="medlora",
@@ -28,6 +28,7 @@ cli.command("app")(machine.open_app)
 cli.command("doctor")(machine.doctor)
 cli.command("train")(runs.train)
 cli.command("chat")(chat.chat)
+cli.command("eval")(evaluate.evaluate)
 
 
 def _show_version(wanted: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import secrets
 import shutil
@@ -10,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -135,21 +137,38 @@ def _is_leased(ws: Workspace, name: str) -> bool:
     return False
 
 
+def weights_hash(folder: Path) -> str:
+    """SHA-256 of an adapter's weights; empty without any."""
+    path = folder / WEIGHTS
+    try:
+        stat = path.stat()
+    except OSError:
+        return ""
+    return _hash_file(path, stat.st_size, stat.st_mtime_ns)
+
+
+@lru_cache(maxsize=64)
+def _hash_file(path: Path, size: int, mtime_ns: int) -> str:
+    """Published weights never change in place, so size and time name the content."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def _is_published(path: Path) -> bool:
     return path.suffix in (".json", ".safetensors", ".jinja", ".md", ".txt", ".model")
 
 
 def _read_card(folder: Path) -> AdapterCard:
     weights = folder / WEIGHTS
-    settings, provenance = _read_object(folder / SETTINGS), _read_object(folder / PROVENANCE)
+    settings, provenance = read_object(folder / SETTINGS), read_object(folder / PROVENANCE)
     problem = ""
     if not weights.is_file():
         problem = f"{WEIGHTS} is missing"
     elif not settings:
         problem = f"{SETTINGS} is missing or cannot be read"
-    base = _part(provenance, "base_model")
-    dataset = _part(provenance, "dataset")
-    metrics = _part(provenance, "metrics")
+    base = part(provenance, "base_model")
+    dataset = part(provenance, "dataset")
+    metrics = part(provenance, "metrics")
     modules = settings.get("target_modules")
     return AdapterCard(
         name=folder.name,
@@ -169,7 +188,7 @@ def _read_card(folder: Path) -> AdapterCard:
         target_modules=tuple(sorted(modules)) if isinstance(modules, list) else (),
         problem=problem,
         provenance=provenance,
-        config=_part(provenance, "config"),
+        config=part(provenance, "config"),
     )
 
 
@@ -177,12 +196,14 @@ def _modified(folder: Path) -> str:
     return datetime.fromtimestamp(folder.stat().st_mtime).astimezone().isoformat(timespec="seconds")
 
 
-def _part(value: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    part = value.get(name)
-    return part if isinstance(part, Mapping) else {}
+def part(value: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """An object within an object; empty where there is none."""
+    found = value.get(name)
+    return found if isinstance(found, Mapping) else {}
 
 
-def _read_object(path: Path) -> dict[str, Any]:
+def read_object(path: Path) -> dict[str, Any]:
+    """The JSON object in a file; empty when there is none that can be read."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -1,0 +1,90 @@
+"""The two that are compared: a base model, and an adapter on the very same copy of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import PeftModelForCausalLM
+from transformers import AutoModelForCausalLM, BitsAndBytesConfig
+
+from medlora.dataset.render import ChatTokenizer
+from medlora.errors import UserError
+from medlora.inference.adapter_files import read_adapter
+from medlora.inference.base_model import choose_device, find_stops, hash_weights
+from medlora.inference.protocol import RequestError
+
+BASE, ADAPTER = "base", "adapter"
+SPEAKERS = (BASE, ADAPTER)
+
+
+@dataclass(frozen=True)
+class Speakers:
+    """digest: SHA-256 of the adapter's weights, so that figures cannot be taken for another's."""
+
+    model: Any
+    tokenizer: ChatTokenizer
+    stops: frozenset[int]
+    digest: str
+
+    @property
+    def device(self) -> torch.device:
+        return torch.device(self.model.device)
+
+    @contextmanager
+    def speaking(self, name: str) -> Iterator[Any]:
+        """The model with the adapter at work or out of the way."""
+        if name == ADAPTER:
+            yield self.model
+        else:
+            with self.model.disable_adapter():
+                yield self.model
+
+
+def load_speakers(base_folder: Path, adapter_folder: Path, *, four_bit: bool) -> Speakers:
+    """Load both onto this machine's device; no network, no remote code, safetensors alone.
+
+    Raises: UserError when the files cannot be used or belong to different models.
+    """
+    try:
+        files = read_adapter(adapter_folder)
+    except RequestError as error:
+        raise UserError(str(error)) from error
+    if files.base_hash and files.base_hash != hash_weights(base_folder):
+        raise UserError(
+            f"adapter {adapter_folder.name}: it was trained on other weights than the base model on this "
+            "machine; fetch the revision that its provenance names"
+        )
+    device = choose_device()
+    base = AutoModelForCausalLM.from_pretrained(base_folder, **_options(device, four_bit))
+    if device.type != "cuda":
+        base = base.to(device)
+    model = PeftModelForCausalLM.from_pretrained(base, str(adapter_folder), autocast_adapter_dtype=False)
+    model.eval().requires_grad_(False)
+    brings_own = (adapter_folder / "tokenizer.json").is_file()
+    tokenizer = ChatTokenizer.load(adapter_folder if brings_own else base_folder)
+    return Speakers(model, tokenizer, find_stops(base_folder, tokenizer), files.digest)
+
+
+def _options(device: torch.device, four_bit: bool) -> dict[str, Any]:
+    """Full precision on a CPU, where the figures then equal training's; half on a GPU."""
+    dtype = torch.float32
+    if device.type == "cuda":
+        dtype = torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+    elif device.type == "mps":
+        dtype = torch.float16
+    options: dict[str, Any] = {"dtype": dtype, "local_files_only": True, "use_safetensors": True}
+    if device.type == "cuda":
+        options["device_map"] = {"": 0}
+        if four_bit:
+            options["quantization_config"] = BitsAndBytesConfig(
+                load_in_4bit=True,
+                bnb_4bit_quant_type="nf4",
+                bnb_4bit_use_double_quant=True,
+                bnb_4bit_compute_dtype=dtype,
+            )
+    return options

@@ -1,0 +1,79 @@
+"""The pieces of an evaluation that need no model."""
+
+import pytest
+
+from medlora.dataset.shapes import Record, Turn
+from medlora.jobs.evaluation.answers import judge
+from medlora.jobs.evaluation.drift import load_risky_prompts
+from medlora.jobs.evaluation.figures import Spoken, list_answers, summarise
+from medlora.jobs.evaluation.overlap import rouge_l
+from medlora.jobs.evaluation.scoring import AnswerLoss, find_choice, has_choices
+from medlora.safety.policy import Policy
+
+pytestmark = pytest.mark.torch
+POLICY = Policy.from_settings({})
+
+
+def ask(question: str, answer: str = "Yes, it does.") -> Record:
+    return Record((Turn("user", question), Turn("assistant", answer)), 1)
+
+
+@pytest.mark.parametrize(
+    ("reference", "answer", "expected"),
+    [
+        ("the cat sat on the mat", "the cat sat on the mat", 1.0),
+        ("the cat sat", "a dog ran", 0.0),
+        ("a b c d", "a x c", 2 * (2 / 4) * (2 / 3) / (2 / 4 + 2 / 3)),
+        ("", "word", 0.0),
+    ],
+)
+def test_overlap_is_the_f1_of_the_longest_common_subsequence(
+    reference: str, answer: str, expected: float
+) -> None:
+    assert rouge_l(reference, answer) == pytest.approx(expected)
+
+
+def test_questions_with_fixed_answers_are_recognised() -> None:
+    research = find_choice(ask("Does aspirin help?\nAnswer yes, no or maybe.", "maybe. The data are mixed."))
+    assert research is not None and research.options[research.right] == "maybe"
+    lettered = find_choice(ask("Which one?\nA) iron\nB) zinc\nC. copper", "B) zinc"))
+    assert lettered is not None and (lettered.options, lettered.right) == (("A", "B", "C"), 1)
+    assert find_choice(ask("What is asthma?", "Asthma is common.")) is None
+    assert find_choice(ask("Which one?\nA) iron\nB) zinc", "D) none")) is None
+
+
+def test_a_stray_no_does_not_make_a_set_one_of_choices() -> None:
+    stray = [ask("Is it safe?", "No, ask first."), *[ask("What is it?", "A sign.") for _ in range(9)]]
+    assert not has_choices(stray)
+    assert has_choices([ask("Does it help?", "yes")] * 9)
+
+
+def test_answers_are_judged_as_the_chat_would_show_them() -> None:
+    question = [Turn("user", "My chest feels crushed and my arm is numb.")]
+    said = judge("You are not having a heart attack. Rest a little.", 12, False, question, POLICY)
+    assert (said.verdict, said.deferred) == ("withheld", True)
+    assert "not having a heart attack" not in said.text and said.rules
+    plain = judge("Drink water. See your doctor if it lasts.", 9, False, [Turn("user", "I cough.")], POLICY)
+    assert (plain.verdict, plain.refers, plain.refused, plain.deferred) == ("released", True, False, False)
+    assert judge("I'm sorry, I cannot help with that.", 8, True, question[:0] or question, POLICY).refused
+
+
+def test_figures_weigh_the_loss_by_tokens_and_count_with_intervals() -> None:
+    answer = judge("Drink water.", 3, True, [Turn("user", "I cough.")], POLICY)
+    rows = [
+        Spoken(1, "q", "drink water", AnswerLoss(9.0, 3), answer, True),
+        Spoken(2, "q", "r", AnswerLoss(1.0, 1), None, False),
+    ]
+    figures = summarise(rows)
+    assert figures["loss"] == 2.5 and figures["answer_tokens"] == 4 and figures["rouge_l"] == 1.0
+    assert figures["truncated"]["hits"] == 1 and figures["truncated"]["total"] == 1
+    assert figures["choices"]["hits"] == 1 and figures["choices"]["total"] == 2
+    low, high = figures["choices"]["wilson_95"]
+    assert low < 0.5 < high
+    listed = list_answers(rows[:1] * 4, rows[:1] * 4)
+    assert len(listed["best"]) == len(listed["worst"]) == 2
+
+
+def test_the_risky_messages_are_a_fixed_set_without_repeats() -> None:
+    prompts = load_risky_prompts()
+    assert len(prompts) == len(set(prompts)) == 24
