@@ -14,7 +14,16 @@ from medlora.access.roles import OWNER, Permission
 from medlora.errors import UserError
 from medlora.services import train
 from medlora.services.chat import ChatService
-from medlora.ui import adapters_tab, chat_tab, chat_turns, configure_tab, data_tab, safety_tab, train_tab
+from medlora.ui import (
+    adapters_tab,
+    chat_tab,
+    chat_turns,
+    configure_tab,
+    data_tab,
+    evaluate_tab,
+    safety_tab,
+    train_tab,
+)
 from medlora.ui.access_options import served_names
 from medlora.ui.blocks import words
 from medlora.ui.dataset_removal import Shown
@@ -40,6 +49,7 @@ class Tabs:
     configure: configure_tab.ConfigureTab
     train: train_tab.TrainTab
     chat: chat_tab.ChatTab
+    evaluate: evaluate_tab.EvaluateTab
     adapters: adapters_tab.AdaptersTab
     safety: safety_tab.SafetyTab
 
@@ -152,19 +162,22 @@ def build_page(workspace: Workspace) -> OpenPage:
                 training = train_tab.build_train_tab()
             with gr.Tab("Chat", id="chat") as chat_page:
                 talk = chat_tab.build_chat_tab()
+            with gr.Tab("Evaluate", id="evaluate") as evaluate_page:
+                measured = evaluate_tab.build_evaluate_tab()
             with gr.Tab("Adapters", id="adapters") as adapters_page:
                 library = adapters_tab.build_adapters_tab()
             with gr.Tab("Safety", id="safety") as safety_page:
                 safety = safety_tab.build_safety_tab()
         timer = gr.Timer(REFRESH_S)
-        tabs = Tabs(data, configure, training, talk, library, safety)
+        tabs = Tabs(data, configure, training, talk, measured, library, safety)
         pages = Pages(strip, configure_page, train_page, chat_page, adapters_page, safety_page)
         _wire_tabs(tabs, workspace, chat)
+        evaluate_tab.wire_evaluate_tab(measured, workspace, evaluate_page, timer)
         _wire_moves(tabs, pages, running)
         _wire_openings(tabs, pages, workspace)
         _wire_refresh(demo, timer, (header, running), tabs, pages, Surroundings(workspace, device))
         named = {"configure": configure_page, "train": train_page, "chat": chat_page}
-        rest = {"adapters": adapters_page, "safety": safety_page}
+        rest = {"evaluate": evaluate_page, "adapters": adapters_page, "safety": safety_page}
         wire_visitors(demo, strip, {"data": data_page, **named, **rest})
     return OpenPage(demo, chat)
 

@@ -12,7 +12,7 @@ from tests.browser.conftest import App, Visit
 
 pytestmark = pytest.mark.browser
 Visitor = Callable[[App], Visit]
-TABS = ["Data", "Configure", "Train", "Chat", "Adapters", "Safety"]
+TABS = ["Data", "Configure", "Train", "Chat", "Evaluate", "Adapters", "Safety"]
 
 
 def ask(app: App, path: str = "/", **headers: str) -> int:
