@@ -60,7 +60,8 @@ class LocalGuard:
         self._hosts = frozenset(host.lower() for host in hosts)
         self._headers = [
             (b"content-security-policy", content_policy(frame_ancestors).encode()),
-            (b"referrer-policy", b"no-referrer"),
+            # Not no-referrer: a form of our own would then come without an origin, and be refused.
+            (b"referrer-policy", b"same-origin"),
             (b"x-content-type-options", b"nosniff"),
             (b"cross-origin-opener-policy", b"same-origin"),
             (b"cross-origin-resource-policy", b"same-origin"),

@@ -153,8 +153,9 @@ def build_page(workspace: Workspace) -> OpenPage:
     with gr.Blocks(title="medlora", analytics_enabled=False, delete_cache=(3600, 86400)) as demo:
         header = words(show_header(None, local=True), elem_id="header")
         running = words(elem_id="running")
+        style = words()
         with gr.Tabs(elem_id="tabs") as strip:
-            with gr.Tab("Data", id="data") as data_page:
+            with gr.Tab("Data", id="data"):
                 data = data_tab.build_data_tab()
             with gr.Tab("Configure", id="configure") as configure_page:
                 configure = configure_tab.build_configure_tab(workspace)
@@ -176,9 +177,7 @@ def build_page(workspace: Workspace) -> OpenPage:
         _wire_moves(tabs, pages, running)
         _wire_openings(tabs, pages, workspace)
         _wire_refresh(demo, timer, (header, running), tabs, pages, Surroundings(workspace, device))
-        named = {"configure": configure_page, "train": train_page, "chat": chat_page}
-        rest = {"evaluate": evaluate_page, "adapters": adapters_page, "safety": safety_page}
-        wire_visitors(demo, strip, {"data": data_page, **named, **rest})
+        wire_visitors(demo, style, strip)
     return OpenPage(demo, chat)
 
 

@@ -5,7 +5,6 @@ Why: a courtesy. What nobody may do is refused where it is done, whatever the pa
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import gradio as gr
@@ -13,6 +12,7 @@ import gradio as gr
 from medlora.access.roles import OWNER, Caller, Permission
 from medlora.ui.events import POLL, current_caller, guarded
 
+_TABS = ("data", "configure", "train", "chat", "evaluate", "adapters", "safety")
 _TAB_NEEDS = {
     "data": Permission.WATCH,
     "train": Permission.WATCH,
@@ -21,18 +21,31 @@ _TAB_NEEDS = {
 }
 
 
-def visible_tabs(caller: Caller, names: list[str]) -> list[bool]:
-    """Which of these tabs the caller sees."""
-    return [caller.may(_TAB_NEEDS.get(name, Permission.MANAGE)) for name in names]
+# The cards and buttons, on tabs that a guest sees, which only an admin may use.
+_ADMINS_CARDS = ("data-upload", "train-start", "safety-write", "safety-score-shipped", "safety-verify")
+_ADMINS_BUTTONS = ("data-remove", "data-rejects", "data-next", "train-stop", "train-discard", "train-resume")
 
 
-def show_tabs(names: list[str]) -> list[Any]:
-    """The tabs, then the strip: who sees all of them stays there, anybody else begins at the chat."""
+def hidden_tabs(caller: Caller) -> list[str]:
+    """Which tabs the caller does not see."""
+    return [name for name in _TABS if not caller.may(_TAB_NEEDS.get(name, Permission.MANAGE))]
+
+
+def show_tabs() -> list[Any]:
+    """A style that hides what is not for this visitor, and the tab to begin with, which is the chat.
+
+    Why a style: Gradio 6.31 keeps a tab's button whatever an event says of its visibility.
+    """
     caller = current_caller() or OWNER
     if caller.may(Permission.MANAGE):
-        return [gr.skip()] * (len(names) + 1)
-    seen = visible_tabs(caller, names)
-    return [*(gr.Tab(visible=visible) for visible in seen), gr.Tabs(selected="chat")]
+        return [gr.skip(), gr.skip()]
+    hidden = hidden_tabs(caller)
+    menu = ["#tabs .overflow-menu"] if len(hidden) == len(_TABS) - 1 else []
+    tabs = [f"#tabs [data-tab-id={name}]" for name in hidden]
+    cards = [f".ml-card:has(#{name})" for name in _ADMINS_CARDS]
+    buttons = [f"#{name}" for name in _ADMINS_BUTTONS]
+    rule = ",".join([*tabs, *menu, *cards, *buttons])
+    return [f"<style>{rule}{{display:none!important}}</style>", gr.Tabs(selected="chat")]
 
 
 def account_name() -> str:
@@ -41,7 +54,6 @@ def account_name() -> str:
     return caller.name if caller is not None else ""
 
 
-def wire_visitors(demo: gr.Blocks, strip: gr.Tabs, tabs: Mapping[str, gr.Tab]) -> None:
-    """Show each visitor their tabs when the page opens."""
-    names = list(tabs)
-    demo.load(guarded(lambda: show_tabs(names), needs=Permission.CHAT), None, [*tabs.values(), strip], **POLL)
+def wire_visitors(demo: gr.Blocks, style: gr.HTML, strip: gr.Tabs) -> None:
+    """Show each visitor their own when the page opens."""
+    demo.load(guarded(show_tabs, needs=Permission.CHAT), None, [style, strip], **POLL)

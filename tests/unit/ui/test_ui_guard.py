@@ -74,7 +74,7 @@ def test_every_answer_carries_the_protecting_headers(client: TestClient) -> None
     assert headers["content-security-policy"] == content_policy()
     assert "img-src 'self' data: blob:" in headers["content-security-policy"]
     assert "frame-ancestors 'none'" in headers["content-security-policy"]
-    assert headers["referrer-policy"] == "no-referrer"
+    assert headers["referrer-policy"] == "same-origin"
     assert headers["x-content-type-options"] == "nosniff"
     assert headers["cross-origin-resource-policy"] == "same-origin"
 
