@@ -124,12 +124,22 @@ class Surroundings:
         start = item[1]
         for cue in find_between(self.cue("post_negation"), start, start + 4):
             same = self._tokens.sentences[cue[0]] == self._tokens.sentences[item[0]]
+            if same and self._opens_denial(cue):
+                continue
             if same and not own.intersection(range(*cue)):
                 return all(
                     self._tokens.words[place] not in self._catalogue.subjects
                     for place in range(start, cue[0])
                 )
         return False
+
+    def _opens_denial(self, cue: Hit) -> bool:
+        """Whether a bare "no" denies what comes after it, not before: "chills, no appetite"."""
+        words, end = self._tokens.words, cue[1]
+        if words[cue[0]] != "no" or end - cue[0] > 1 or end >= len(words):
+            return False
+        same = self._tokens.sentences[end] == self._tokens.sentences[cue[0]]
+        return same and words[end] not in _LIST_WORDS
 
     def _followed_by(self, role: str, item: Hit) -> bool:
         return any(

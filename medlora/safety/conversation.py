@@ -100,6 +100,9 @@ class Conversation:
         """Whether nothing in the turn takes the denial back."""
         surroundings = self.reading.surroundings(language)
         turns = self.reading.tokens.turns
+        denials = surroundings.cue("denial")
+        if denials and not any(turns[hit[0]] == turn for hit in denials):
+            return False
         takes_back = (*surroundings.cue("contrast"), *surroundings.cue("distress"))
         if any(turns[hit[0]] == turn for hit in takes_back):
             return False
