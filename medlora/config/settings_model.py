@@ -139,3 +139,31 @@ class LoraSettings(Section):
         "Divide alpha by the square root of the rank instead of the rank. Helps at ranks of 64 and more.",
         source="rsLoRA (Kalajdzievski 2023)",
     )
+    use_dora: bool = setting(
+        False,
+        "DoRA",
+        "Learn the size and the direction of each weight apart. A little better at low ranks, about a "
+        "quarter slower.",
+        source="DoRA (Liu et al. 2024); PEFT's own benchmark: 26 % more time",
+    )
+    init_lora_weights: Literal["default", "gaussian", "orthogonal"] = setting(
+        "default",
+        "Initial weights",
+        "How the adapter begins. Each of these leaves the base model's answers as they are at first, and its "
+        "weights as they are for good.",
+        source="PEFT; PiSSA and OLoRA are not offered, since they rewrite the base model's weights",
+    )
+    modules_to_save: list[str] = setting(
+        [],
+        "Modules trained whole",
+        "Modules that are trained in full beside the adapter and saved with it, such as lm_head. Seldom "
+        "needed, and the adapter's file becomes large.",
+        source="PEFT",
+    )
+    layers_to_transform: list[int] | None = setting(
+        None,
+        "Layers adapted",
+        "The numbers of the layers that get an adapter, counted from 0. Without a value: all of them.",
+        example="[0, 1]",
+        source="PEFT",
+    )

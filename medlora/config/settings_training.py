@@ -245,6 +245,23 @@ class TrainingSettings(Section):
         "Half precision (bf16)",
         "Ask for bfloat16. A machine without it gets a notice and the nearest it has.",
     )
+    neftune_noise_alpha: float | None = setting(
+        None,
+        "NEFTune noise",
+        "Noise on the embeddings while training, so that less is learned by heart; 5 is usual. Without a "
+        "value: none.",
+        gt=0,
+        le=100,
+        example="5",
+        source="NEFTune (Jain et al. 2023)",
+    )
+    report_to: Literal["none", "tensorboard", "trackio", "wandb", "mlflow"] = setting(
+        "none",
+        "Also report to",
+        "A tracker that gets the figures and the settings too, never a text. tensorboard and trackio write "
+        "into the run's folder; wandb and mlflow may send them to another machine. The package must be "
+        "installed.",
+    )
     seed: int = setting(
         42, "Seed", "The same seed on the same machine gives the same run.", ge=0, le=2**32 - 1
     )

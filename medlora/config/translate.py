@@ -32,7 +32,6 @@ _DROPPED = {
     "training.tf32": _HARDWARE,
     "model.torch_dtype": f"{_HARDWARE} the precision; ask for one with training.bf16 or training.fp16",
     "model.dtype": f"{_HARDWARE} the precision; ask for one with training.bf16 or training.fp16",
-    "training.report_to": _LOCAL,
     "training.logging_dir": _LOCAL,
     "training.run_name": f"{_LOCAL}; name the adapter when you start the run",
     "training.push_to_hub": "has no effect: adapters stay on this machine until you export them",

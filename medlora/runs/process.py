@@ -71,10 +71,12 @@ class Launch:
 
     command: what to run, the run's folder appended.
     offline: whether the model is at hand, so that the worker needs no network and no token.
+    keeps: how the names of secrets begin that the worker needs all the same: those of a tracker.
     """
 
     command: tuple[str, ...] = (sys.executable, "-m", "medlora.training.worker")
     offline: bool = True
+    keeps: tuple[str, ...] = ()
 
 
 def spawn_worker(ws: Workspace, run: RunPaths, launch: Launch | None = None) -> ProcessMark:
@@ -92,7 +94,7 @@ def spawn_worker(ws: Workspace, run: RunPaths, launch: Launch | None = None) -> 
             stdout=log,
             stderr=log,
             cwd=make_private(ws.empty),
-            env=worker_environment(ws, os.environ, offline=launch.offline),
+            env=worker_environment(ws, os.environ, offline=launch.offline, keeps=launch.keeps),
             start_new_session=True,
             creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)
             | getattr(subprocess, "DETACHED_PROCESS", 0),
@@ -104,13 +106,20 @@ def spawn_worker(ws: Workspace, run: RunPaths, launch: Launch | None = None) -> 
     return mark
 
 
-def worker_environment(ws: Workspace, environ: Mapping[str, str], *, offline: bool) -> dict[str, str]:
-    """The environment of a worker: no secrets but the Hub's token where a model must be fetched."""
+def worker_environment(
+    ws: Workspace, environ: Mapping[str, str], *, offline: bool, keeps: tuple[str, ...] = ()
+) -> dict[str, str]:
+    """The environment of a worker: no secrets but the Hub's token where a model must be fetched, and those
+    whose names begin as `keeps` says."""
     kept = {
         name: value
         for name, value in environ.items()
         if not name.startswith("GRADIO_")
-        and (not _SECRET.search(name) or (name in _HUB_TOKENS and not offline))
+        and (
+            not _SECRET.search(name)
+            or (name in _HUB_TOKENS and not offline)
+            or (keeps and name.startswith(keeps))
+        )
     }
     package_root = str(Path(__file__).resolve().parents[2])
     paths = [package_root, *filter(None, [environ.get("PYTHONPATH")])]

@@ -23,6 +23,7 @@ from medlora.runs.live import is_over, observe
 from medlora.runs.process import Launch, ProcessMark, is_alive, spawn_worker
 from medlora.runs.state import RunState
 from medlora.runs.store import RunRequest, change_config, create_run, list_runs, load_record
+from medlora.runs.tracker import KEYS
 from medlora.workspace import RunPaths, Workspace, make_private
 
 _LOCK_WAIT_S = 30.0
@@ -174,7 +175,9 @@ def _device(run: RunPaths) -> str:
 def _start(ws: Workspace, run: RunPaths, command: tuple[str, ...] | None) -> bool:
     own = ProcessMark.own()
     append_event(run, "launching", pid=own.pid, pid_start=own.start)
-    launch = Launch(offline=load_record(run).get("needs_network") is not True)
+    record = load_record(run)
+    tracker = str(record["config"].get("training", {}).get("report_to", "none"))
+    launch = Launch(offline=record.get("needs_network") is not True, keeps=KEYS.get(tracker, ()))
     try:
         mark = spawn_worker(ws, run, replace(launch, command=command) if command else launch)
     except OSError as error:

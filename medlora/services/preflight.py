@@ -17,6 +17,7 @@ from medlora.models.files import STARTER, find_model, local_folder, read_facts
 from medlora.models.hardware import Hardware, report_hardware
 from medlora.runs.queue import find_active
 from medlora.runs.store import load_record
+from medlora.runs.tracker import REMOTE, explain_missing, missing_package
 from medlora.services import configure, data
 from medlora.services.configure import Examination
 from medlora.services.run_time import Load, forecast_time
@@ -127,6 +128,7 @@ def list_checks(
         load = Load(source.usable, source.size_bytes / max(1, source.rows))
         checks.append(Check("Time", *forecast_time(ws, config, load, hardware)))
     checks.append(_check_disk(ws, config))
+    checks += _check_tracker(config)
     checks += _check_queue(ws)
     return checks
 
@@ -245,6 +247,15 @@ def _check_disk(ws: Workspace, config: Config) -> Check:
             "or set MEDLORA_HOME to a folder on another disk",
         )
     return Check("Disk", "ok", f"About {need:.1f} GiB are needed, {free:.0f} GiB are free.")
+
+
+def _check_tracker(config: Config) -> Iterator[Check]:
+    name = config.training.report_to
+    package = missing_package(name)
+    if package is not None:
+        yield Check("Tracker", "problem", explain_missing(name, package))
+    elif name in REMOTE:
+        yield Check("Tracker", "notice", f"Figures and settings (no texts) also go to {name}.")
 
 
 def _check_queue(ws: Workspace) -> Iterator[Check]:

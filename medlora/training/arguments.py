@@ -56,7 +56,8 @@ def training_arguments(
         dataloader_num_workers=training.dataloader_num_workers,
         dataloader_pin_memory=training.dataloader_pin_memory and setup.device == "cuda",
         remove_unused_columns=False,
-        report_to="none",
+        report_to=training.report_to,
+        neftune_noise_alpha=training.neftune_noise_alpha,
         log_level="error",
         disable_tqdm=True,
     )

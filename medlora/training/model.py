@@ -112,6 +112,10 @@ def attach_adapter(
             bias=lora.bias,
             task_type=lora.task_type,
             use_rslora=lora.use_rslora,
+            use_dora=lora.use_dora,
+            init_lora_weights=True if lora.init_lora_weights == "default" else lora.init_lora_weights,
+            modules_to_save=lora.modules_to_save or None,
+            layers_to_transform=lora.layers_to_transform,
         ),
     )
     if setup.autocast is not None:

@@ -41,6 +41,7 @@ from medlora.training.order import EpochOrder
 from medlora.training.proof import losses_agree
 from medlora.training.shortage import trial_is_due, try_longest
 from medlora.training.stopping import StoppedEarly, StopWish
+from medlora.training.trackers import prepare_tracker
 from medlora.workspace import RunPaths, Workspace, make_private
 
 Record = dict[str, Any]
@@ -149,7 +150,7 @@ def fit(session: Session, files: ModelFiles, examples: Examples, resume: Checkpo
     apply_threads(setup)
     session.phase("loading", f"loading {files.name} ({setup.precision})")
     modules, notices = target_modules(facts, config)
-    session.notice(*setup.notices, *notices)
+    session.notice(*setup.notices, *notices, *prepare_tracker(config, session.run))
     append_event(session.run, "held", memory_before_gib=round(memory_now_gib(setup.device), 3))
     base = load_base(files.path, files.name, config, setup)
     model, adapter = attach_adapter(base, config, setup, modules)

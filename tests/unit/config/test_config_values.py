@@ -205,10 +205,6 @@ def test_no_quantization_is_written_as_null(resolve: Resolve) -> None:
         ),
         ("training: {optim: adamw_hf}", "training.optim: read as 'adamw_torch' (got 'adamw_hf')"),
         (
-            "training: {report_to: wandb}",
-            "training.report_to: has no effect: runs are recorded on this machine only",
-        ),
-        (
             "model: {use_flash_attention_2: true}",
             "model.use_flash_attention_2: is now called model.attn_implementation: flash_attention_2, "
             "and read as such",
