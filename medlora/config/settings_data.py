@@ -129,6 +129,13 @@ class SafetySettings(Section):
         "Withhold, rather than annotate, answers that give an individual dose, change a medicine or state a "
         "diagnosis.",
     )
+    semantic: bool = setting(
+        False,
+        "Semantic tier",
+        "Let a small sentence model look for danger in words that no rule lists. Alone it adds a caution, "
+        "with a weak sign beside it a referral. Needs `pip install -r requirements-semantic.txt`; without "
+        "it nothing changes. Adds a few milliseconds a message; English only.",
+    )
     audit_raw_text: bool = setting(
         False,
         "Raw text in the audit",

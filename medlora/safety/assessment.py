@@ -13,6 +13,7 @@ from medlora.safety.decision import Decision, Finding, TurnLike, read_turns
 from medlora.safety.keywords import KeywordHit, find_keywords
 from medlora.safety.levels import Action, Level, action_for
 from medlora.safety.policy import Policy
+from medlora.safety.semantic import load_semantic_tier, suspect
 
 _MOST_FINDINGS = 40
 _LOG = logging.getLogger(__name__)
@@ -42,12 +43,15 @@ def assess(turns: Sequence[TurnLike | Mapping[str, Any]], policy: Policy) -> Dec
 
 def _assess(turns: Sequence[TurnLike | Mapping[str, Any]], policy: Policy, started: float) -> Decision:
     catalogue = load_catalogue()
-    conversation = Conversation(catalogue, read_turns(turns))
+    spoken = read_turns(turns)
+    conversation = Conversation(catalogue, spoken)
     live, dropped = conversation.findings()
     for level, keywords in ((Level.CAUTION, policy.safety_keywords), (Level.DEFER, policy.defer_keywords)):
         for hit in find_keywords(conversation.reading, keywords, level, conversation.last_start):
             finding = _keyword_finding(conversation, hit)
             (dropped if finding.dropped else live).append(finding)
+    if policy.semantic:
+        live += suspect(spoken, live, conversation.reading, load_semantic_tier())
     findings = _tidy(live)
     level = max((finding.level for finding in findings), default=Level.ANSWER)
     register = "clinician" if conversation.is_clinician() else "lay"

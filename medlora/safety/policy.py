@@ -17,7 +17,8 @@ class Policy:
     """The safety settings in force for one chat.
 
     `safety_keywords` raise a message to caution, `defer_keywords` at least to defer. `strict` withholds
-    the answers that are only annotated otherwise. With `content_filter` off, emergencies and crises
+    the answers that are only annotated otherwise. `semantic` asks the semantic tier too, if it is
+    installed. With `content_filter` off, emergencies and crises
     still stop the model.
     """
 
@@ -25,6 +26,7 @@ class Policy:
     safety_keywords: tuple[str, ...] = SHIPPED_SAFETY_KEYWORDS
     defer_keywords: tuple[str, ...] = SHIPPED_DEFER_KEYWORDS
     strict: bool = False
+    semantic: bool = False
     country: str | None = None
     system_prompt: str = ""
     messages: Messages = field(default_factory=lambda: Messages.build(None))
@@ -41,6 +43,7 @@ class Policy:
             safety_keywords=_keywords(settings.get("safety_keywords", SHIPPED_SAFETY_KEYWORDS)),
             defer_keywords=_keywords(settings.get("defer_keywords", SHIPPED_DEFER_KEYWORDS)),
             strict=bool(settings.get("strict", False)),
+            semantic=bool(settings.get("semantic", False)),
             country=None if country in (None, "", "none") else str(country).upper(),
             system_prompt=str(settings.get("system_prompt") or ""),
             messages=Messages.build(country, settings.get("messages") or {}),

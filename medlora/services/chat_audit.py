@@ -9,6 +9,7 @@ from typing import Any
 from medlora.safety.audit import AuditLog
 from medlora.safety.catalogue import load_catalogue
 from medlora.safety.decision import Decision, Finding
+from medlora.safety.semantic import MODEL_SHA256, is_installed
 from medlora.services.chat_turn import ChatSettings, ChatUpdate
 from medlora.workspace import Workspace
 
@@ -41,6 +42,7 @@ class ChatAudit:
                 **_place(chat_id, turns, settings),
                 "catalogue_version": decision.catalogue_version,
                 "catalogue_sha256": load_catalogue().sha256,
+                "semantic_tier": _semantic_tier(settings),
                 "level": decision.level.label,
                 "action": decision.action.value,
                 "register": decision.register,
@@ -94,6 +96,11 @@ def _place(chat_id: str, turns: tuple[dict[str, str], ...], settings: ChatSettin
         "base_model": settings.base_model,
         "adapter": settings.adapter,
     }
+
+
+def _semantic_tier(settings: ChatSettings) -> str | None:
+    """The hash of the tier's model, where it was asked too."""
+    return MODEL_SHA256 if settings.safety.get("semantic") is True and is_installed() else None
 
 
 def _without_text(findings: tuple[Finding, ...]) -> list[dict[str, Any]]:

@@ -22,6 +22,7 @@ from medlora.models.architecture import fit_target_modules
 from medlora.models.files import read_facts
 from medlora.models.hardware import Hardware, report_hardware
 from medlora.safety.messages import check_edits, country_table
+from medlora.safety.semantic import is_installed
 from medlora.services.configure_form import FormField, apply_form, form_values
 from medlora.services.templates import (
     Draft,
@@ -61,6 +62,7 @@ __all__ = [
 ]
 
 _MODULES = "lora.target_modules"
+_NO_TIER = "its packages are not installed, so nothing changes; pip install -r requirements-semantic.txt"
 
 
 @dataclass(frozen=True)
@@ -230,8 +232,11 @@ def _check_model(ws: Workspace, resolved: Resolved) -> list[Problem]:
 
 def _check_safety(resolved: Resolved) -> list[Problem]:
     safety = resolved.config.safety
+    semantic = "safety.semantic"
+    missing = [Problem(_place(resolved, semantic), semantic, _NO_TIER, "notice")]
     where = _place(resolved, "safety.messages")
     problems = [Problem(where, "", message) for message in check_edits(safety.messages)]
+    problems += missing if safety.semantic and not is_installed() else []
     if safety.country != "none" and safety.country not in country_table():
         known = ", ".join(sorted(str(code) for code in country_table()))
         message = f"no numbers are known for it (got {safety.country}); known are {known}"

@@ -157,7 +157,7 @@ class Desk:
         before = conversation or new_conversation()
         if before.lines and before.lines[-1].role == "user":
             raise UserError("chat: the last message is still being answered; wait, or press Stop")
-        settings = apply_fields(settings_of(self.service, speaker), *fields)
+        settings = apply_fields(settings_of(self.service, speaker or f"{BASE}starter"), *fields)
         asked = before.add("user", message)
         hidden, shown = gr.update(visible=False), gr.update(visible=True)
         yield [asked, show_writing(asked.lines, None), "", hidden, shown, hidden, gr.skip()]
