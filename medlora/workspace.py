@@ -20,6 +20,9 @@ from medlora.errors import UserError
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _RESERVED = {"con", "prn", "aux", "nul"} | {f"{port}{n}" for port in ("com", "lpt") for n in range(10)}
 
+CHECKOUT = Path(__file__).resolve().parent.parent
+"""Where medlora itself lies, with what is shipped beside it."""
+
 
 def check_name(name: str, what: str) -> str:
     """The name itself, if it is safe as one folder name on every system.
@@ -110,7 +113,7 @@ class Workspace:
     @classmethod
     def open(cls, home: Path | None = None) -> Workspace:
         """The workspace at `home`, else at MEDLORA_HOME, else at the checkout; its folders are made."""
-        checkout = Path(__file__).resolve().parent.parent
+        checkout = CHECKOUT
         named = os.environ.get("MEDLORA_HOME", "").strip()
         chosen = home or (Path(named).expanduser() if named else checkout)
         workspace = cls(home=chosen.resolve(), checkout=checkout)

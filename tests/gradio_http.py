@@ -74,6 +74,17 @@ class Script:
         found = [dep for dep in self.config["dependencies"] if [tab, "select"] in dep["targets"]]
         return dict(found[0])
 
+    def dependency_of_load(self, elem_id: str) -> dict[str, Any]:
+        """What fills this widget when the page opens."""
+        number = self.component(elem_id)
+        return dict(
+            next(
+                dep
+                for dep in self.config["dependencies"]
+                if number in dep["outputs"] and any(event == "load" for _, event in dep["targets"])
+            )
+        )
+
     def press(self, elem_id: str, event: str = "click", **values: Any) -> Outcome:
         """Start the event with its widgets as the page first shows them, but for `values` by elem_id."""
         return self.call(self.dependency(elem_id, event), values)

@@ -17,6 +17,7 @@ from contextlib import ExitStack, closing
 from pydantic import ValidationError
 
 from medlora.config.schema import Config
+from medlora.dataset.phi import find_phi
 from medlora.errors import RunFailedError, UserError
 from medlora.models.files import ModelFiles
 from medlora.services import adapters
@@ -32,7 +33,7 @@ from medlora.services.chat_model import (
     training_device,
 )
 from medlora.services.chat_speaker import Speaker
-from medlora.services.chat_turn import ChatSettings, ChatUpdate, TraceLine, Turns
+from medlora.services.chat_turn import ChatSettings, ChatUpdate, TraceLine, Turns, read_conversation
 from medlora.workspace import Workspace
 
 __all__ = ["ChatService", "ChatSettings", "ChatUpdate", "TraceLine"]
@@ -45,7 +46,9 @@ _GPU_TAKEN = "chat: a training run is using the GPU; ask again when it has ended
 class ChatService:
     """Answers conversations; one for the whole app. What belongs to a conversation is passed in each time."""
 
-    def __init__(self, ws: Workspace, engine: AnswerEngine | None = None) -> None:
+    def __init__(self, ws: Workspace, engine: AnswerEngine | None = None, *, public: bool = False) -> None:
+        """public: anybody may write here, so what may identify a person is not taken."""
+        self._public = public
         self._ws = ws
         self._engine = engine or ChatEngine(ws)
         self._audit = ChatAudit(ws)
@@ -148,6 +151,7 @@ class ChatService:
                 speaker.judge()
             board = Board(speakers)
             if not board.done:
+                self._refuse_personal(asked)
                 yield board.show()
                 yield from self._speak(chat_id, board, stopped)
             yield board.show()
@@ -159,6 +163,16 @@ class ChatService:
                 speaker.abandon(verdict)
             with self._lock:
                 self._active.pop(chat_id, None)
+
+    def _refuse_personal(self, asked: Sequence[tuple[Turns, ChatSettings]]) -> None:
+        """Why after the judgement: whoever is in danger is told where to call, whatever else they wrote."""
+        texts = [turn["content"] for turns, _ in asked for turn in read_conversation(turns)[-1:]]
+        kinds = {span.kind.replace("_", " ") for text in texts for span in find_phi(text)}
+        if self._public and kinds:
+            raise UserError(
+                f"chat: this may identify a person ({', '.join(sorted(kinds))}), and this page is public; "
+                "take it out and send again"
+            )
 
     def _speak(
         self, chat_id: str, board: Board, stopped: threading.Event

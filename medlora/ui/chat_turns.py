@@ -100,7 +100,7 @@ def warn_of_phi(message: str) -> str:
         return ""
     return (
         f"<p><strong>This may identify a person: {present.text(', '.join(kinds))}.</strong> "
-        "It stays on this machine, and the audit does not quote it; but an example does not need it.</p>"
+        "The audit does not quote it; but an example does not need it.</p>"
     )
 
 

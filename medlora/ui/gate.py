@@ -44,6 +44,9 @@ class Identity(Protocol):
     async def answer(self, request: Request) -> Response | None:
         """The answer to a page of its own (`/login`); None for any other path."""
 
+    def passes(self, request: Request) -> bool:
+        """Whether somebody unknown may fetch this, since it leads to a login that lies behind the gate."""
+
     def turn_away(self, request: Request) -> Response:
         """What somebody unknown gets."""
 
@@ -59,6 +62,9 @@ class Everyone:
 
     async def answer(self, request: Request) -> Response | None:
         return None
+
+    def passes(self, request: Request) -> bool:
+        return False
 
     def turn_away(self, request: Request) -> Response:
         return PlainTextResponse("Nobody is turned away here.", 500)
@@ -139,6 +145,9 @@ class PasswordLogin:
         )
         return reply
 
+    def passes(self, request: Request) -> bool:
+        return False
+
     def turn_away(self, request: Request) -> Response:
         by_browser = "text/html" in request.headers.get("accept", "") or request.url.path == "/"
         if request.method in ("GET", "HEAD") and by_browser:
@@ -163,6 +172,9 @@ class HeaderLogin:
 
     async def answer(self, request: Request) -> Response | None:
         return None
+
+    def passes(self, request: Request) -> bool:
+        return False
 
     def turn_away(self, request: Request) -> Response:
         return PlainTextResponse("You have no access to medlora. Ask its administrator to add you.", 403)
@@ -198,6 +210,7 @@ class Gate:
         if caller is None:
             # The server asks itself this once when it starts.
             open_to_all = request.method == "GET" and path == "/gradio_api/startup-events"
+            open_to_all = open_to_all or self._identity.passes(request)
             return None if open_to_all else self._identity.turn_away(request)
         if not _may_post(request, caller):
             return PlainTextResponse("You may not do this.", 403)

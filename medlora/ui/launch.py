@@ -13,7 +13,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -26,6 +26,7 @@ from medlora.ui.guard import LOCAL_HOSTS
 from medlora.workspace import Workspace, make_private
 
 if TYPE_CHECKING:
+    from medlora.services.chat_events import AnswerEngine
     from medlora.ui.gate import Identity
 
 log = logging.getLogger("medlora.app")
@@ -43,6 +44,20 @@ class LaunchOptions:
     open_browser: bool = False
     access: AccessOptions = field(default_factory=AccessOptions)
     frame_ancestors: str = "'none'"
+
+
+@dataclass(frozen=True)
+class Hosting:
+    """What is different where medlora does not run on its user's own machine, as on a Space.
+
+    identity: who is let in, instead of what the options say. engine: what speaks, instead of a chat process.
+    banner: title and words that stand above every tab. hub_login: the Hub's login is used.
+    """
+
+    identity: Identity | None = None
+    engine: AnswerEngine | None = None
+    banner: tuple[str, str] | None = None
+    hub_login: bool = False
 
 
 def check_options(options: LaunchOptions) -> None:
@@ -158,16 +173,16 @@ def _end_on_signals(ended: threading.Event) -> None:
             signal.signal(getattr(signal, name), end)
 
 
-def run_app(options: LaunchOptions | None = None) -> None:
+def run_app(options: LaunchOptions | None = None, hosting: Hosting | None = None) -> None:
     """Serve the page until Ctrl-C or SIGTERM. Runs go on; the chat engine and the uploads do not."""
-    options = options or LaunchOptions()
+    options, hosting = options or LaunchOptions(), hosting or Hosting()
     check_options(options)
     workspace = Workspace.open()
-    identity = choose_identity(workspace, options)
+    identity = hosting.identity or choose_identity(workspace, options)
     uploads = prepare_environment(workspace)
     ended = threading.Event()
     try:
-        _serve(workspace, options, identity, ended)
+        _serve(workspace, options, replace(hosting, identity=identity), ended)
     finally:
         ended.set()
         shutil.rmtree(uploads, ignore_errors=True)
@@ -181,12 +196,12 @@ def _leave_in_time() -> None:
     last_resort.start()
 
 
-def _serve(workspace: Workspace, options: LaunchOptions, identity: Identity, ended: threading.Event) -> None:
+def _serve(workspace: Workspace, options: LaunchOptions, hosting: Hosting, ended: threading.Event) -> None:
     from medlora.services import train
     from medlora.services.audit import DailyPurge
     from medlora.ui.page import build_page
 
-    page = build_page(workspace)
+    page = build_page(workspace, hosting)
     _end_on_signals(ended)
     purge = DailyPurge(workspace)
 
@@ -198,7 +213,7 @@ def _serve(workspace: Workspace, options: LaunchOptions, identity: Identity, end
     watch = threading.Thread(target=watch_runs, args=(look, ended), name="watch-runs", daemon=True)
     watch.start()
     try:
-        address = page.open(options, identity)
+        address = page.open(options)
         print(f"medlora is at {address}   (Ctrl-C ends it; a training run goes on)", flush=True)  # noqa: T201
         ended.wait()
     finally:
@@ -211,7 +226,7 @@ def main() -> None:
     try:
         options = LaunchOptions(
             host=os.environ.get("MEDLORA_HOST", "").strip() or "127.0.0.1",
-            port=_port_from_environment(),
+            port=port_from_environment(),
             open_browser=interactive,
             access=AccessOptions.from_environment(),
         )
@@ -221,7 +236,8 @@ def main() -> None:
         sys.exit(2)
 
 
-def _port_from_environment() -> int | None:
+def port_from_environment() -> int | None:
+    """Raises: UserError for a port that is no number."""
     named = os.environ.get("GRADIO_SERVER_PORT", "").strip()
     if named and not named.isdecimal():
         raise UserError(f"env GRADIO_SERVER_PORT: a port is a number from 1 to 65535 (got {named!r})")

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
-from starlette.middleware import Middleware
 
 from medlora.access.roles import OWNER, Permission
-from medlora.errors import UserError
 from medlora.services import train
 from medlora.services.chat import ChatService
 from medlora.ui import (
@@ -24,17 +21,14 @@ from medlora.ui import (
     safety_tab,
     train_tab,
 )
-from medlora.ui.access_options import served_names
 from medlora.ui.blocks import words
 from medlora.ui.dataset_removal import Shown
 from medlora.ui.events import POLL, current_caller, guarded
-from medlora.ui.gate import Everyone, Gate, Identity
-from medlora.ui.guard import guard_middleware
+from medlora.ui.gate import Everyone
 from medlora.ui.header import DeviceWatch, RunningJob, show_header, show_running
-from medlora.ui.launch import LARGEST_UPLOAD, LaunchOptions
-from medlora.ui.quiet_log import keep_values_out_of_logs
-from medlora.ui.theme import FAVICON, make_theme, style_sheet
-from medlora.ui.visitors import account_name, wire_visitors
+from medlora.ui.launch import Hosting
+from medlora.ui.open_page import OpenPage
+from medlora.ui.visitors import account_name, is_kept_here, show_banner, wire_visitors
 from medlora.workspace import Workspace
 
 REFRESH_S = 2.0
@@ -52,68 +46,6 @@ class Tabs:
     evaluate: evaluate_tab.EvaluateTab
     adapters: adapters_tab.AdaptersTab
     safety: safety_tab.SafetyTab
-
-
-@dataclass(frozen=True)
-class OpenPage:
-    """The page before and while it is served."""
-
-    demo: gr.Blocks
-    chat: ChatService
-
-    def open(self, options: LaunchOptions, identity: Identity | None = None) -> str:
-        """Serve it to those the identity lets in, which is everybody at this computer; returns its address.
-
-        Raises: UserError when the port is taken.
-        """
-        gate = Middleware(Gate, identity=identity or Everyone(OWNER))
-        names = served_names(options.host, options.access)
-        keep_values_out_of_logs()
-        self.demo.queue(max_size=64, default_concurrency_limit=4)
-        try:
-            _, address, _ = self.demo.launch(
-                server_name=options.host,
-                server_port=options.port,
-                inbrowser=options.open_browser,
-                prevent_thread_lock=True,
-                quiet=True,
-                share=False,
-                run_history=False,
-                enable_monitoring=False,
-                mcp_server=False,
-                ssr_mode=False,
-                pwa=False,
-                show_error=False,
-                footer_links=[],
-                max_file_size=LARGEST_UPLOAD,
-                ssl_certfile=_path(options.access.certificate),
-                ssl_keyfile=_path(options.access.key),
-                ssl_verify=False,
-                favicon_path=str(FAVICON),
-                theme=make_theme(),
-                css=style_sheet(),
-                app_kwargs={
-                    "middleware": [*guard_middleware(names, options.frame_ancestors), gate],
-                    "docs_url": None,
-                    "redoc_url": None,
-                    "openapi_url": None,
-                },
-            )
-        except OSError as error:
-            taken = f"port {options.port}" if options.port else "every port from 7860 to 7959"
-            raise UserError(
-                f"--port: {taken} is taken; end the other program or name another port"
-            ) from error
-        return str(address)
-
-    def close(self) -> None:
-        """End the server and the chat engine; training runs go on."""
-        self.demo.close(verbose=False)
-        self.chat.close()
-
-
-def _path(path: Path | None) -> str | None:
-    return str(path) if path is not None else None
 
 
 # Handlers
@@ -145,15 +77,18 @@ def choose_tab(workspace: Workspace) -> Any:
 # Layout and wiring
 
 
-def build_page(workspace: Workspace) -> OpenPage:
-    """The whole page on its services; nothing is served yet."""
-    chat = ChatService(workspace)
+def build_page(workspace: Workspace, hosting: Hosting | None = None) -> OpenPage:
+    """The whole page on its services; nothing is served yet. Without a hosting it is its owner's alone."""
+    hosting = hosting or Hosting()
+    chat = ChatService(workspace, hosting.engine, public=hosting.banner is not None)
     device = DeviceWatch(workspace)
     device.start()
     with gr.Blocks(title="medlora", analytics_enabled=False, delete_cache=(3600, 86400)) as demo:
-        header = words(show_header(None, local=True), elem_id="header")
+        header = words(show_header(None, local=not hosting.banner), elem_id="header")
         running = words(elem_id="running")
-        style = words()
+        style = words(show_banner(hosting.banner))
+        if hosting.hub_login:
+            gr.LoginButton(visible=False)  # what makes Gradio serve the Hub's login
         with gr.Tabs(elem_id="tabs") as strip:
             with gr.Tab("Data", id="data"):
                 data = data_tab.build_data_tab()
@@ -178,7 +113,7 @@ def build_page(workspace: Workspace) -> OpenPage:
         _wire_openings(tabs, pages, workspace)
         _wire_refresh(demo, timer, (header, running), tabs, pages, Surroundings(workspace, device))
         wire_visitors(demo, style, strip)
-    return OpenPage(demo, chat)
+    return OpenPage(demo, chat, hosting.identity or Everyone(OWNER))
 
 
 @dataclass(frozen=True)
@@ -287,7 +222,10 @@ def _wire_refresh(
     def refresh(before: tuple[str, str]) -> list[Any]:
         caller = current_caller()
         job = find_running(workspace) if caller is not None and caller.may(Permission.WATCH) else None
-        now = (show_header(about.device.now(), local=True, account=account_name()), show_running(job))
+        now = (
+            show_header(about.device.now(), local=is_kept_here(), account=account_name()),
+            show_running(job),
+        )
         if now == tuple(before):
             return [gr.skip(), gr.skip(), gr.skip()]
         changed = [value if value != old else gr.skip() for value, old in zip(now, before, strict=True)]

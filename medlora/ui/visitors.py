@@ -9,7 +9,8 @@ from typing import Any
 
 import gradio as gr
 
-from medlora.access.roles import OWNER, Caller, Permission
+from medlora.access.roles import OWNER, Caller, Permission, Role
+from medlora.ui import present
 from medlora.ui.events import POLL, current_caller, guarded
 
 _TABS = ("data", "configure", "train", "chat", "evaluate", "adapters", "safety")
@@ -31,7 +32,7 @@ def hidden_tabs(caller: Caller) -> list[str]:
     return [name for name in _TABS if not caller.may(_TAB_NEEDS.get(name, Permission.MANAGE))]
 
 
-def show_tabs() -> list[Any]:
+def show_tabs(banner: str) -> list[Any]:
     """A style that hides what is not for this visitor, and the tab to begin with, which is the chat.
 
     Why a style: Gradio 6.31 keeps a tab's button whatever an event says of its visibility.
@@ -45,7 +46,18 @@ def show_tabs() -> list[Any]:
     cards = [f".ml-card:has(#{name})" for name in _ADMINS_CARDS]
     buttons = [f"#{name}" for name in _ADMINS_BUTTONS]
     rule = ",".join([*tabs, *menu, *cards, *buttons])
-    return [f"<style>{rule}{{display:none!important}}</style>", gr.Tabs(selected="chat")]
+    return [f"<style>{rule}{{display:none!important}}</style>{banner}", gr.Tabs(selected="chat")]
+
+
+def show_banner(banner: tuple[str, str] | None) -> str:
+    """Words that stand above every tab."""
+    return present.notice("amber", *banner) if banner else ""
+
+
+def is_kept_here() -> bool:
+    """Whether what a visitor writes stays on their own machine or their own server: not in a public demo."""
+    caller = current_caller()
+    return caller is not None and caller.role is not Role.GUEST
 
 
 def account_name() -> str:
@@ -55,5 +67,6 @@ def account_name() -> str:
 
 
 def wire_visitors(demo: gr.Blocks, style: gr.HTML, strip: gr.Tabs) -> None:
-    """Show each visitor their own when the page opens."""
-    demo.load(guarded(show_tabs, needs=Permission.CHAT), None, [style, strip], **POLL)
+    """Show each visitor their own when the page opens, below the banner that stands there already."""
+    banner = str(style.value or "")
+    demo.load(guarded(lambda: show_tabs(banner), needs=Permission.CHAT), None, [style, strip], **POLL)
