@@ -20,6 +20,7 @@ _CUE_REACH = 14
 _OPENING = 8
 _ECHOES = 6
 _PAPER_CUES = 4
+_STORY_WORDS, _STORY_CUES = 40, 2
 _PERSONAL = frozenset(("i", "my", "me", "myself", "he", "she", "him", "you", "help", "please", "now"))
 _ASKING = frozenset(
     (
@@ -72,6 +73,7 @@ class Surroundings:
         self._language = language
         self._cues: dict[str, list[Hit]] = {}
         self._papers: dict[int, bool] = {}
+        self._stories: dict[int, bool] = {}
         self._scope_ends = frozenset(start for start, _ in self.cue("scope_end"))
         self._sentences = split_sentences(tokens)
         self._negated_by = self._sweep_negations()
@@ -104,6 +106,8 @@ class Surroundings:
                     continue
                 if self._cue_covers(role, item, own):
                     found.add(_NAMES.get(role, role))
+            if self._tells_long_story(item):
+                found.add("chronic")
             if self._in_sentence("fiction", item):
                 found.add("hypothetical")
             if self._in_sentence("third", item):
@@ -158,6 +162,18 @@ class Surroundings:
             numbers[cue[0]] == numbers[item[0]] and not own.issuperset(range(*cue))
             for cue in find_between(self.cue(role), first, last)
         )
+
+    def _tells_long_story(self, item: Hit) -> bool:
+        """Whether a long turn speaks of a long-standing matter, and this sentence of nothing new."""
+        turns = self._tokens.turns
+        turn = turns[item[0]]
+        if turn not in self._stories:
+            words = sum(1 for other in turns if other == turn)
+            past = sum(1 for role in _PAST_CUES for cue in self.cue(role) if turns[cue[0]] == turn)
+            self._stories[turn] = words > _STORY_WORDS and past >= _STORY_CUES
+        if not self._stories[turn]:
+            return False
+        return not any(self._in_sentence(role, item) for role in ("acute", "present", "course"))
 
     def _told_as_past(self, item: Hit) -> bool:
         """Whether the next sentence says when it was: "that was over a month ago"."""

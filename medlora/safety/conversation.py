@@ -100,8 +100,8 @@ class Conversation:
         """Whether nothing in the turn takes the denial back."""
         surroundings = self.reading.surroundings(language)
         turns = self.reading.tokens.turns
-        denials = surroundings.cue("denial")
-        if denials and not any(turns[hit[0]] == turn for hit in denials):
+        knows_denials = (language, "cue_denial") in self._catalogue.cues
+        if knows_denials and not any(turns[hit[0]] == turn for hit in surroundings.cue("denial")):
             return False
         takes_back = (*surroundings.cue("contrast"), *surroundings.cue("distress"))
         if any(turns[hit[0]] == turn for hit in takes_back):
