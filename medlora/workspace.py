@@ -98,6 +98,11 @@ class RunPaths:
         return self.root / "checkpoints"
 
     @property
+    def reserve(self) -> Path:
+        """Room on the disk that is given up so that the end of a run can be written when the disk is full."""
+        return self.root / "reserve"
+
+    @property
     def staging(self) -> Path:
         """The adapter before it is published by a rename."""
         return self.root / "adapter.tmp"

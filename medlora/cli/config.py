@@ -1,4 +1,4 @@
-"""`config`: list templates, show, validate, estimate."""
+"""`config`: list templates, show, validate, estimate, fit to this device."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ import typer
 
 from medlora.cli.output import JsonFlag, SetFlag, print_json, print_problems, print_table
 from medlora.config.resolve import Resolved
-from medlora.errors import ConfigError
+from medlora.config.source import read_text
+from medlora.errors import ConfigError, UserError
 from medlora.services import configure
 from medlora.services.configure import Examination
-from medlora.workspace import Workspace
+from medlora.services.fitting import describe_fit, fit_device
+from medlora.workspace import Workspace, write_atomic
 
 commands = typer.Typer(help="Configurations and templates.", no_args_is_help=True)
 FileArgument = Annotated[str, typer.Argument(help="A YAML file, or a template's name.")]
@@ -74,7 +76,7 @@ def estimate(file: FileArgument, sets: SetFlag = None, json: JsonFlag = False) -
     """Forecast the memory of a run, by part, and whether it fits this device."""
     ws = Workspace.open()
     resolved = _resolved(configure.examine_file(ws, file, sets=sets or ()))
-    forecast = configure.estimate(ws, resolved.config)
+    forecast = configure.estimate(ws, resolved.config, wait=True)
     device = forecast.device
     if json:
         print_json(
@@ -87,13 +89,47 @@ def estimate(file: FileArgument, sets: SetFlag = None, json: JsonFlag = False) -
                     "free_gib": device.free_gib,
                 },
                 "fits": forecast.fits,
+                "source": forecast.source,
                 "trainable_parameters": forecast.trainable_parameters,
             }
         )
         return
     print_table(("PART", "GIB"), [*((k, f"{v:.2f}") for k, v in forecast.parts.items())])
     print(f"total {forecast.total_gib:.2f} GiB; {device.kind} has {device.free_gib} GiB free")
+    print({"traced": "From a trace of this model.", "counted": "Counted by formula."}[forecast.source])
     print({True: "It fits.", False: "It may not fit.", None: "Whether it fits is not known."}[forecast.fits])
+
+
+@commands.command("fit")
+def fit(
+    file: FileArgument,
+    apply: Annotated[bool, typer.Option("--apply", help="Write the changes into the file.")] = False,
+    json: JsonFlag = False,
+) -> None:
+    """The smallest change that lets a run into this device's memory, as a diff of the file."""
+    ws = Workspace.open()
+    path = configure.find_config_file(ws, file)
+    found = fit_device(ws, read_text(path, str(path)), name=str(path))
+    if apply and found.changes:
+        if path.resolve().parent == ws.shipped_configs.resolve():
+            raise UserError(f"{path.name}: a shipped template stays as it is; copy it, then fit the copy")
+        write_atomic(path, found.text)
+    if json:
+        print_json(
+            {
+                "fits": found.fits,
+                "changes": [{"key": c.key, "before": c.before, "after": c.after} for c in found.changes],
+                "before_gib": found.before.total_gib,
+                "after_gib": found.after.total_gib,
+                "free_gib": found.after.device.free_gib,
+                "diff": found.diff,
+                "applied": apply and bool(found.changes),
+            }
+        )
+        return
+    if found.diff:
+        print(found.diff)
+    print(describe_fit(found))
 
 
 def _resolved(examined: Examination) -> Resolved:

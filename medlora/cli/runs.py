@@ -183,6 +183,15 @@ def stop(
     print(f"{training.view(ws, run_id).run_id}: asked to stop")
 
 
+@commands.command("move-up")
+def move_up(run_id: IdArgument) -> None:
+    """Let a waiting run start before the one that waits before it."""
+    ws = Workspace.open()
+    training.move_up(ws, run_id)
+    view = training.view(ws, run_id)
+    print(f"{view.run_id}: {view.ahead} before it")
+
+
 @commands.command("resume")
 def resume(
     run_id: IdArgument,

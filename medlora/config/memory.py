@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 from medlora.config.schema import Config
 from medlora.errors import ConfigError, Problem
@@ -26,8 +26,10 @@ _NF4_DOUBLE_BYTES = 0.5 + 1 / 64 + 4 / 64 / 256
 _STATE_BYTES = {"adamw_8bit": 2.0, "paged_adamw_8bit": 2.0, "adafactor": 0.1, "sgd": 0.0}
 _ADAM_BYTES = 8.0
 _LOGIT_CHUNK_BYTES = 256 * 2**20
-_OVERHEAD_GIB = {"cuda": 0.5, "mps": 0.8, "cpu": 0.7}
+_OVERHEAD_GIB = {"cuda": 0.5, "mps": 0.8, "cpu": 0.55}
 _MARGIN = 0.95
+# Of activations: how much memory is held for one byte that is alive (benchmarks/memory.py).
+_FULL_KEPT, _HALF_KEPT, _LEAN_KEPT, _GPU_KEPT = 1.4, 1.4, 1.08, 1.05
 
 
 class ShapeLike(Protocol):
@@ -66,12 +68,16 @@ class Device:
 
 @dataclass(frozen=True)
 class Forecast:
-    """GiB in total and by part (weights, adapter, optimizer, activations, logits, overhead)."""
+    """GiB in total and by part (weights, adapter, optimizer, activations, logits, overhead).
+
+    source: traced on the real architecture, or counted by the formulas of this module.
+    """
 
     total_gib: float
     parts: dict[str, float]
     device: Device
     trainable_parameters: int
+    source: Literal["traced", "counted"] = "counted"
 
     @property
     def fits(self) -> bool | None:
@@ -100,19 +106,46 @@ def forecast(
         names = [name for name in config.lora.target_modules if name in shape.linear_modules]
     width = _width(device)
     trainable = _adapter_parameters(shape, names, config.lora.r)
-    state = _STATE_BYTES.get(config.training.optim, _ADAM_BYTES)
     sequence = min(config.data.max_seq_length, longest or config.data.max_seq_length)
     tokens = config.training.per_device_train_batch_size * sequence
     sizes = {
         "weights": _weight_bytes(config, shape, device, width),
         "adapter": trainable * 8.0,
-        "optimizer": trainable * state,
+        "optimizer": trainable * state_bytes(config),
         "activations": _activation_total(config, shape, names, device, tokens),
         "logits": _logit_bytes(shape, tokens, width),
-        "overhead": _OVERHEAD_GIB.get(device.kind, 0.7) * GIB,
     }
+    return _complete(sizes, trainable, device, config, "counted")
+
+
+def from_trace(sizes: Mapping[str, float], trainable: int, device: Device, config: Config) -> Forecast:
+    """The forecast from the bytes that a trace of the step counted, with what a trace cannot see."""
+    return _complete(sizes, trainable, device, config, "traced")
+
+
+def _complete(
+    sizes: Mapping[str, float],
+    trainable: int,
+    device: Device,
+    config: Config,
+    source: Literal["traced", "counted"],
+) -> Forecast:
+    """Add what the allocator keeps beyond what is alive, and what the process takes before any model.
+
+    Source of the shares: benchmarks/memory.py, on glibc; PyTorch's own allocator on a GPU keeps little.
+    """
+    kept = _GPU_KEPT if device.kind != "cpu" else _LEAN_KEPT
+    if device.kind == "cpu" and not config.training.gradient_checkpointing:
+        kept = _HALF_KEPT if device.bf16 else _FULL_KEPT
+    overhead = _OVERHEAD_GIB.get(device.kind, 0.55) * GIB
+    sizes = {**sizes, "activations": sizes["activations"] * kept, "overhead": overhead}
     parts = {name: round(size / GIB, 3) for name, size in sizes.items()}
-    return Forecast(round(sum(sizes.values()) / GIB, 2), parts, device, trainable)
+    return Forecast(round(sum(sizes.values()) / GIB, 2), parts, device, trainable, source)
+
+
+def state_bytes(config: Config) -> float:
+    """What the optimizer keeps per trained parameter, in bytes."""
+    return _STATE_BYTES.get(config.training.optim, _ADAM_BYTES)
 
 
 def _adapter_parameters(shape: ShapeLike, names: Sequence[str], rank: int) -> int:

@@ -185,9 +185,15 @@ _BUILT_IN = {
 }
 
 
+def built_in_config(name: str) -> dict[str, Any] | None:
+    """The shape of a model that the shipped templates name, as its config.json has it, else None."""
+    config = _BUILT_IN.get(name)
+    return dict(config) if config else None
+
+
 def built_in_facts(name: str) -> ArchitectureFacts | None:
     """The facts of a model that the shipped templates name, else None."""
-    config = _BUILT_IN.get(name)
+    config = built_in_config(name)
     return facts_from_config(config) if config else None
 
 

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from medlora.errors import UserError
-from medlora.models.architecture import ArchitectureFacts, built_in_facts, facts_from_config
+from medlora.models.architecture import ArchitectureFacts, built_in_config, facts_from_config
+from medlora.models.known_shapes import known_config
 from medlora.workspace import Workspace
 
 Progress = Callable[[str, float | None], None]
@@ -114,11 +115,20 @@ def read_facts(ws: Workspace, name: str) -> ArchitectureFacts | None:
 
     Raises: UserError for a model at hand whose family is not supported.
     """
-    built_in = built_in_facts(name)
+    settings = read_settings(ws, name)
+    return facts_from_config(settings) if settings else None
+
+
+def read_settings(ws: Workspace, name: str) -> dict[str, Any] | None:
+    """The config.json of a model at hand, or what is known of one that is not; None when that is nothing.
+
+    Raises: UserError when the file cannot be read.
+    """
+    built_in = built_in_config(name)
     if built_in is not None:
         return built_in
     files = find_model(ws, name)
-    return facts_from_config(read_model_config(files.path)) if files else None
+    return read_model_config(files.path) if files else known_config(name)
 
 
 def read_model_config(folder: Path) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 Kinds and their fields (each event also carries `time`, seconds since the epoch):
 
-    created            queued{ticket}            launching{pid, pid_start}   launched{pid, pid_start}
+    created    queued{ticket}    moved{ticket}   launching{pid, pid_start}   launched{pid, pid_start}
     started{pid, pid_start, resumed_from}        phase{name, detail, fraction}
     plan{total_steps, rows_train, rows_eval, truncated, left_out, trainable_parameters, …}
     held{memory_before_gib}    trial{tokens, seconds, peak_memory_gib}

@@ -89,7 +89,25 @@ def requeue_run(ws: Workspace, run: RunPaths, config: dict[str, Any] | None = No
 def _enqueue(ws: Workspace, run: RunPaths) -> None:
     run.stop_file.unlink(missing_ok=True)
     tickets = [state.ticket or 0 for _, state in unfinished_runs(ws)]
-    append_event(run, "queued", ticket=max(tickets, default=0) + 1)
+    append_event(run, "queued", ticket=int(max(tickets, default=0)) + 1)
+
+
+def move_up(ws: Workspace, run: RunPaths) -> None:
+    """Let a waiting run change places with the one before it; the first one stays where it is.
+
+    Why a ticket between those of two others: one event is written whole or not at all.
+    Raises: UserError when it does not wait.
+    """
+    with lock_queue(ws):
+        waiting = waiting_runs(ws)
+        place = next((at for at, (other, _) in enumerate(waiting) if other == run), None)
+        if place is None:
+            raise UserError(f"run {run.run_id}: it does not wait in the queue ({observe(run).status})")
+        if place == 0:
+            return
+        before = waiting[place - 1][1].ticket or 0
+        first = waiting[place - 2][1].ticket or 0 if place > 1 else before - 2
+        append_event(run, "moved", ticket=(first + before) / 2)
 
 
 def _find_same(ws: Workspace, request: RunRequest) -> RunPaths | None:
@@ -172,12 +190,22 @@ def _device(run: RunPaths) -> str:
     return str(load_record(run).get("device") or "main")
 
 
+def _is_lean(run: RunPaths, record: dict[str, Any]) -> bool:
+    """Whether memory matters more than time: it was said so, or memory ran out before."""
+    training = record.get("config", {}).get("training", {})
+    return bool(training.get("gradient_checkpointing")) or observe(run).short_of_memory
+
+
 def _start(ws: Workspace, run: RunPaths, command: tuple[str, ...] | None) -> bool:
     own = ProcessMark.own()
     append_event(run, "launching", pid=own.pid, pid_start=own.start)
     record = load_record(run)
     tracker = str(record["config"].get("training", {}).get("report_to", "none"))
-    launch = Launch(offline=record.get("needs_network") is not True, keeps=KEYS.get(tracker, ()))
+    launch = Launch(
+        offline=record.get("needs_network") is not True,
+        keeps=KEYS.get(tracker, ()),
+        lean=_is_lean(run, record),
+    )
     try:
         mark = spawn_worker(ws, run, replace(launch, command=command) if command else launch)
     except OSError as error:

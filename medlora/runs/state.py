@@ -30,7 +30,7 @@ class RunState:
 
     status: Status = "queued"
     created_at: float | None = None
-    ticket: int | None = None
+    ticket: float | None = None
     pid: int | None = None
     pid_start: float | None = None
     launching: bool = False
@@ -43,6 +43,7 @@ class RunState:
     phase_fraction: float | None = None
     phase_at: float | None = None
     plan: dict[str, Any] = field(default_factory=dict)
+    short_of_memory: bool = False
     notices: list[str] = field(default_factory=list)
     step: int = 0
     total_steps: int | None = None
@@ -141,13 +142,19 @@ def _created(state: RunState, event: Event) -> None:
 def _queued(state: RunState, event: Event) -> None:
     """Back in the queue, also after an end: an earlier stop no longer counts."""
     state.status = "queued"
-    state.ticket = _count(event.get("ticket"))
+    state.ticket = _number(event.get("ticket"))
     state.pid = state.pid_start = None
     state.launching = False
     state.stop_requested_at = state.heard_at = state.signalled_at = state.signalled = None
     state.discard = False
     state.ended_at = state.reason = state.hint = None
     state.phase, state.phase_detail, state.phase_fraction = "", "", None
+
+
+def _moved(state: RunState, event: Event) -> None:
+    """To another place in the queue."""
+    if state.status == "queued":
+        state.ticket = _number(event.get("ticket"))
 
 
 def _launched(state: RunState, event: Event) -> None:
@@ -208,6 +215,7 @@ def _notice(state: RunState, event: Event) -> None:
 def _smaller_batch(state: RunState, event: Event) -> None:
     """Memory ran out, and the run goes on with fewer rows at a time."""
     _notice(state, event)
+    state.short_of_memory = True
     state.plan.update({key: event[key] for key in ("micro_batch", "accumulation") if key in event})
 
 
@@ -278,6 +286,7 @@ def _ended(state: RunState, event: Event) -> None:
 _APPLY = {
     "created": _created,
     "queued": _queued,
+    "moved": _moved,
     "launching": _launched,
     "launched": _launched,
     "started": _started,

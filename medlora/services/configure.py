@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from medlora.config.memory import Device, Forecast, forecast
+from medlora.config.memory import Forecast
 from medlora.config.plan import count_steps, plan_warmup
 from medlora.config.resolve import Above, Diagnosis, Resolved, diagnose_file, diagnose_text
 from medlora.config.scalars import write_scalar
@@ -20,10 +20,10 @@ from medlora.config.schema import Config, setting_docs
 from medlora.errors import NotFoundError, Problem, UserError
 from medlora.models.architecture import fit_target_modules
 from medlora.models.files import read_facts
-from medlora.models.hardware import Hardware, report_hardware
 from medlora.safety.messages import check_edits, country_table
 from medlora.safety.semantic import is_installed
 from medlora.services.configure_form import FormField, apply_form, form_values
+from medlora.services.forecast import known_forecast, trace_forecast
 from medlora.services.templates import (
     Draft,
     Template,
@@ -156,27 +156,13 @@ def find_config_file(ws: Workspace, file: str) -> Path:
     return found
 
 
-def estimate(ws: Workspace, config: Config, *, longest: int | None = None) -> Forecast:
+def estimate(ws: Workspace, config: Config, *, longest: int | None = None, wait: bool = False) -> Forecast:
     """The memory a run needs on this machine; `longest` is the longest record in tokens, where known.
 
+    wait: for a trace of the real architecture, some seconds; else the best that is known at once.
     Raises: UserError when nothing is known of the model before it is downloaded.
     """
-    name = config.model.base_model_name
-    facts = read_facts(ws, name)
-    if facts is None:
-        raise UserError(
-            f"model.base_model_name: the shape of this model is not known before it is here (got {name}); "
-            "start a run to fetch it, or use medlora.estimate_memory_usage"
-        )
-    modules = config.lora.target_modules
-    fitted, _, _ = fit_target_modules(modules, facts)
-    return forecast(config, facts, _as_device(report_hardware(ws)), modules=fitted, longest=longest)
-
-
-def _as_device(hardware: Hardware) -> Device:
-    return Device(
-        hardware.kind, hardware.total_gib, hardware.free_gib, hardware.bf16, four_bit=hardware.bitsandbytes
-    )
+    return (trace_forecast if wait else known_forecast)(ws, config, longest=longest)
 
 
 @dataclass(frozen=True)

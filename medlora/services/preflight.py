@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from medlora.config.memory import Forecast
 from medlora.config.plan import evaluates
 from medlora.config.schema import Config
 from medlora.dataset.store import find_source
@@ -26,6 +27,7 @@ from medlora.workspace import Workspace
 Status = Literal["ok", "notice", "problem"]
 _GIB = 2**30
 _STARTER_GIB = 0.6
+_PARTS = {"logits": "word scores"}
 
 
 @dataclass(frozen=True)
@@ -210,19 +212,29 @@ def _check_memory(ws: Workspace, config: Config, hardware: Hardware) -> Iterator
     except UserError:
         yield Check("Memory", "notice", "The need is known once the model is here.")
         return
-    need = f"About {forecast.total_gib:.1f} GiB are needed"
+    need = f"About {forecast.total_gib:.1f} GiB are needed ({_largest_parts(forecast)})"
     have = f"{hardware.free_gib:.1f} of {hardware.total_gib:.1f} GiB are free on {hardware.name}"
     if forecast.total_gib > hardware.total_gib:
         yield Check(
             "Memory",
             "problem",
-            f"{need}, more than there is: {have}; use a smaller batch or sequence length, gradient "
-            "checkpointing, 4-bit weights or a smaller model",
+            f"{need}, more than there is: {have}; Fit to this device in the Configure tab proposes the "
+            "mildest change, or choose a smaller model",
         )
     elif forecast.fits is False:
-        yield Check("Memory", "notice", f"{need}, and {have}: close other programs first.")
+        yield Check(
+            "Memory",
+            "notice",
+            f"{need}, and {have}: close other programs, or press Fit to this device in the Configure tab.",
+        )
     else:
         yield Check("Memory", "ok", f"{need}; {have}.")
+
+
+def _largest_parts(forecast: Forecast) -> str:
+    """The three largest parts in words; what a run's logits are is explained on the Configure tab."""
+    largest = sorted(forecast.parts.items(), key=lambda part: -part[1])[:3]
+    return ", ".join(f"{_PARTS.get(name, name)} {size:.1f}" for name, size in largest)
 
 
 def _check_disk(ws: Workspace, config: Config) -> Check:

@@ -45,7 +45,8 @@ class RunView:
     """Everything that a screen shows of a run.
 
     state: with at most 500 points a curve. fingerprint: changes exactly when the view should be redrawn.
-    ahead: how many runs come before a queued one. log_tail: plain text, without control characters.
+    ahead: how many runs come before a queued one. movable: whether one of them waits too.
+    log_tail: plain text, without control characters.
     """
 
     run_id: str
@@ -55,6 +56,7 @@ class RunView:
     log_tail: str
     fingerprint: str
     ahead: int
+    movable: bool
     elapsed_s: float | None
     eta_s: float | None
     record: dict[str, Any]
@@ -108,6 +110,7 @@ def view(ws: Workspace, run_id: str) -> RunView:
     waiting = [other.run_id for other, _ in queue.waiting_runs(ws)] if state.status == "queued" else []
     going = queue.find_active(ws) if waiting else None
     ahead = waiting.index(run.run_id) if run.run_id in waiting else 0
+    movable = ahead > 0
     ahead += going is not None and going.run_id not in waiting
     log_tail = read_log_tail(run)
     return RunView(
@@ -121,8 +124,9 @@ def view(ws: Workspace, run_id: str) -> RunView:
             rate_points=thin_points(state.rate_points),
         ),
         log_tail=log_tail,
-        fingerprint=f"{state.status} {told} {ahead} {hash(log_tail)}",
+        fingerprint=f"{state.status} {told} {ahead} {movable} {hash(log_tail)}",
         ahead=ahead,
+        movable=movable,
         elapsed_s=_elapsed(state),
         eta_s=state.eta_s if state.status == "running" else None,
         record=record,

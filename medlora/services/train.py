@@ -7,16 +7,17 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from medlora.config.resolve import Resolved
+from medlora.config.schema import Config
 from medlora.errors import ConfigError, UserError
 from medlora.models.files import model_at_hand
 from medlora.runs import queue, watchdog
 from medlora.runs.live import observe
 from medlora.runs.state import ACTIVE
 from medlora.runs.stop import request_stop
-from medlora.runs.store import RunRequest, default_adapter_name, find_run, remove_run
+from medlora.runs.store import RunRequest, default_adapter_name, find_run, load_record, remove_run
 from medlora.services import configure
 from medlora.services.configure import Examination
-from medlora.services.extend import change_settings, lengthen
+from medlora.services.extend import change_settings, length_of, lengthen
 from medlora.services.preflight import Check, Consent, Source, find_rows, list_checks
 from medlora.services.run_reading import RunSummary, RunView, list_runs, view
 from medlora.workspace import Workspace, check_name
@@ -142,6 +143,14 @@ def resume(ws: Workspace, run_id: str, sets: Sequence[str] = ()) -> None:
     queue.dispatch(ws)
 
 
+def move_up(ws: Workspace, run_id: str) -> None:
+    """Let a waiting run start before the one that waits before it.
+
+    Raises: NotFoundError, UserError when it does not wait.
+    """
+    queue.move_up(ws, find_run(ws, run_id))
+
+
 def extend(ws: Workspace, run_id: str, more: float) -> None:
     """Go on with a run for so many passes more, or steps where its length is set in steps.
 
@@ -161,6 +170,14 @@ def remove(ws: Workspace, run_id: str) -> None:
         if status in ACTIVE:
             raise UserError(f"run {run.run_id}: it is {status}; stop it first")
         remove_run(run)
+
+
+def length_unit(ws: Workspace, run_id: str) -> str:
+    """In what a run's length is counted: `pass` (through the data) or `step`.
+
+    Raises: NotFoundError.
+    """
+    return length_of(Config.model_validate(load_record(find_run(ws, run_id))["config"])).unit
 
 
 def supervise(ws: Workspace) -> None:

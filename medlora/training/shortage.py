@@ -94,7 +94,7 @@ def advise(config: Config, device: str, *, loaded: bool) -> str:
         advice.append("load the base model in 4 bits (model.quantization_config.load_in_4bit)")
     advice.append("close other programs, or choose a smaller base model")
     listed = "; ".join(advice)
-    return f"{listed[:1].upper()}{listed[1:]}."
+    return f"{listed[:1].upper()}{listed[1:]}. Fit to this device in the Configure tab works out how much."
 
 
 def trial_is_due(setup: Setup, config: Config, facts: ArchitectureFacts, longest: int) -> bool:

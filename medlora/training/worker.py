@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from medlora.training.session import Session
 
 log = logging.getLogger("medlora.training")
+_RESERVE_BYTES = 64 * 1024
 
 
 def main(argv: list[str]) -> int:
@@ -53,6 +54,7 @@ def main(argv: list[str]) -> int:
 def work(ws: Workspace, run: RunPaths, stop: StopWish) -> int:
     """The run between its first and its last event."""
     try:
+        run.reserve.write_bytes(bytes(_RESERVE_BYTES))
         _train(ws, run, stop)
     except StoppedEarly:
         append_event(
@@ -63,7 +65,10 @@ def work(ws: Workspace, run: RunPaths, stop: StopWish) -> int:
             hint="Resume starts it again.",
         )
     except BaseException as error:  # noqa: BLE001 - the process's edge: every end is written down
+        run.reserve.unlink(missing_ok=True)
         return _end_badly(ws, run, error)
+    finally:
+        run.reserve.unlink(missing_ok=True)
     return 0
 
 

@@ -17,6 +17,7 @@ from medlora.ui.configure_view import show_forecast, show_origins, show_problems
 from medlora.ui.downloads import Download, download, new_download
 from medlora.ui.draft import ANY_DATASET
 from medlora.ui.events import POLL, SILENT, guarded
+from medlora.ui.fit_box import FitBox, build_fit_box, wire_fit_box
 from medlora.workspace import Workspace
 
 Update = Any
@@ -33,6 +34,8 @@ class ConfigureTab:
     text: gr.Code
     problems: gr.HTML
     forecast: gr.HTML
+    fit: FitBox
+    visited: gr.State
     origins: gr.HTML
     overridden: gr.HTML
     fields: dict[str, Any]
@@ -93,6 +96,20 @@ def draw_forecast(workspace: Workspace, text: str) -> str:
         return show_forecast(configure.estimate(workspace, examined.resolved.config))
     except UserError as error:
         return present.notice("info", "The memory is not known yet", str(error))
+
+
+def trace_memory(workspace: Workspace, text: str) -> Update:
+    """The exact forecast in the place of the counted one; takes some seconds the first time."""
+    examined = configure.examine(workspace, text, ANY_DATASET)
+    if examined.resolved is None:
+        return gr.skip()
+    try:
+        known = configure.estimate(workspace, examined.resolved.config)
+        if known.source == "traced":
+            return gr.skip()
+        return show_forecast(configure.estimate(workspace, examined.resolved.config, wait=True))
+    except UserError:
+        return gr.skip()
 
 
 def is_edited(workspace: Workspace) -> bool:
@@ -164,6 +181,7 @@ def build_configure_tab(workspace: Workspace) -> ConfigureTab:
             with card():
                 words(present.heading("Memory"))
                 forecast = words(elem_id="config-memory")
+                fit = build_fit_box()
         with card(scale=2):
             words(present.heading("Settings", "The same as in the text; each change is written into it."))
             overridden = words()
@@ -174,6 +192,7 @@ def build_configure_tab(workspace: Workspace) -> ConfigureTab:
     return ConfigureTab(
         template=template, audience=audience, replace=replace, remedies=remedies, text=text,
         problems=problems, forecast=forecast, origins=origins, overridden=overridden, fields=fields,
+        fit=fit, visited=gr.State(False),
         save_name=save_name, save=save, saved=saved, export=export, reset=reset, next=next_tab,
     )  # fmt: skip
 
@@ -214,7 +233,11 @@ def wire_configure_tab(tab: ConfigureTab, workspace: Workspace) -> None:
     tab.text.change(
         guarded(lambda text: draw_forecast(workspace, text)), tab.text, tab.forecast,
         trigger_mode="always_last", **POLL,
+    ).then(
+        guarded(lambda visited, text: trace_memory(workspace, text) if visited else gr.skip()),
+        [tab.visited, tab.text], tab.forecast, **POLL,
     )  # fmt: skip
+    wire_fit_box(tab.fit, tab.text, workspace)
     tab.template.input(guarded(choose), tab.template, chosen, **POLL)
     tab.reset.click(guarded(choose), tab.template, chosen, **POLL)
     tab.replace.yes.click(guarded(agree), tab.template, chosen, **POLL)

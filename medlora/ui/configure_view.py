@@ -77,15 +77,19 @@ def show_forecast(forecast: Forecast) -> str:
     )
     verdict = ""
     if forecast.fits is False:
-        verdict = present.notice(
-            "amber",
-            "It may not fit",
-            "Lower the batch size or the longest sequence, or lay the less-memory template over it.",
-        )
+        verdict = present.notice("amber", "It may not fit", "Fit to this device proposes the mildest change.")
     top = max(forecast.parts.values(), default=0.0) or 1.0
     bars = "".join(
         f'<li><span>{text(PART_WORDS.get(name, name))}</span><i style="width:{100 * size / top:.0f}%"></i>'
         f"<b>{size:.2f}</b></li>"
         for name, size in forecast.parts.items()
     )
-    return f'{figures}{verdict}<ul class="ml-bars" aria-label="Parts in GiB">{bars}</ul>'
+    source = (
+        "From a trace of one step of this very model."
+        if forecast.source == "traced"
+        else "A first count from the model's shape; a trace of the model takes its place in a moment."
+    )
+    return (
+        f'{figures}{verdict}<ul class="ml-bars" aria-label="Parts in GiB">{bars}</ul>'
+        f'<p class="ml-small">{source}</p>'
+    )

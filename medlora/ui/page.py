@@ -175,6 +175,17 @@ def _wire_openings(tabs: Tabs, pages: Pages, workspace: Workspace) -> None:
         train.dataset,
         train.checks,
         **POLL,
+    ).then(
+        guarded(lambda dataset: train_tab.show_exact_checks(workspace, dataset)),
+        train.dataset,
+        train.checks,
+        **POLL,
+    )
+    pages.configure.select(lambda: True, None, tabs.configure.visited, **POLL).then(
+        guarded(lambda text: configure_tab.trace_memory(workspace, text)),
+        tabs.configure.text,
+        tabs.configure.forecast,
+        **POLL,
     )
     pages.chat.select(
         guarded(lambda speaker: chat_turns.offer_speakers(workspace, speaker), needs=Permission.CHAT),

@@ -28,11 +28,10 @@ def show_status(view: RunView) -> str:
     state, adapter = view.state, view.adapter_name
     status = view.status
     if status == "queued":
-        body = (
-            "Another run is using this machine; this one starts by itself."
-            if view.ahead
-            else "It starts in a moment."
-        )
+        body = "It starts in a moment."
+        if view.ahead:
+            before = "One run comes" if view.ahead == 1 else f"{number(view.ahead)} runs come"
+            body = f"{before} before it; this one starts by itself."
         return present.notice("info", f"{adapter} is waiting", body)
     if status == "running":
         return present.notice(

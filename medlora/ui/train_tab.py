@@ -21,6 +21,7 @@ NO_RUN = present.empty(
 )
 _GOING = ("queued", "running", "stopping")
 _RESUMABLE = ("stopped", "failed", "lost")
+_MORE = {"pass": "More passes through the data", "step": "More steps"}
 Update = Any
 
 
@@ -46,6 +47,10 @@ class TrainTab:
     stop: gr.Button
     discard: gr.Button
     resume: gr.Button
+    up: gr.Button
+    longer: gr.Row
+    more: gr.Number
+    extend: gr.Button
     chat: gr.Button
     sure: Confirmation
     seen: gr.State
@@ -53,7 +58,7 @@ class TrainTab:
     @property
     def drawn(self) -> list[Any]:
         """What a look at the disk redraws, in the order of `draw_run`."""
-        buttons = [self.stop, self.discard, self.resume, self.chat]
+        buttons = [self.stop, self.discard, self.resume, self.chat, self.up, self.longer, self.more]
         views = [self.status, self.figures, self.loss, self.rate, self.facts, self.log]
         return [self.run, self.nothing, self.board, *views, *buttons, self.seen]
 
@@ -106,6 +111,21 @@ def show_checks(workspace: Workspace, dataset: str | None) -> str:
     return present.checklist((check.name, check.status, check.message) for check in checks)
 
 
+def show_exact_checks(workspace: Workspace, dataset: str | None) -> Update:
+    """The same once the memory is traced, some seconds later; nothing where it was already."""
+    examined = configure.examine(workspace, configure.load_draft(workspace).text, dataset)
+    if not dataset or examined.resolved is None:
+        return gr.skip()
+    config = examined.resolved.config
+    try:
+        if configure.estimate(workspace, config).source == "traced":
+            return gr.skip()
+        configure.estimate(workspace, config, wait=True)
+    except UserError:
+        return gr.skip()
+    return show_checks(workspace, dataset)
+
+
 def open_tab(workspace: Workspace, dataset: str | None) -> list[Update]:
     """What could be started now: the datasets and the configuration. The checks follow."""
     return [pick(dataset_choices(workspace), dataset), show_config_line(workspace)]
@@ -133,7 +153,7 @@ def draw_run(workspace: Workspace, run_id: str | None, seen: str) -> list[Update
         mark = "no run"
         if seen == mark:
             return None
-        return [pick([], None), gr.update(visible=True), gr.update(visible=False), *[gr.skip()] * 10, mark]
+        return [pick([], None), gr.update(visible=True), gr.update(visible=False), *[gr.skip()] * 13, mark]
     view = train.view(workspace, run_id)
     mark = repr((choices, run_id, view.fingerprint))
     if mark == seen:
@@ -150,10 +170,17 @@ def draw_run(workspace: Workspace, run_id: str | None, seen: str) -> list[Update
         run_view.show_rate(state),
         run_view.show_facts(state),
         view.log_tail,
-        gr.update(visible=status in _GOING, interactive=status != "stopping"),
-        gr.update(visible=status in _GOING),
+        gr.update(
+            visible=status in _GOING,
+            interactive=status != "stopping",
+            value="Take out of the queue" if status == "queued" else "Stop and keep",
+        ),
+        gr.update(visible=status in ("running", "stopping")),
         gr.update(visible=status in _RESUMABLE and not state.discard),
         gr.update(visible=bool(state.adapter)),
+        gr.update(visible=view.movable),
+        gr.update(visible=status == "completed"),
+        gr.update(label=_MORE[train.length_unit(workspace, run_id)]),
         mark,
     ]
 
@@ -187,11 +214,17 @@ def build_train_tab() -> TrainTab:
                 with actions():
                     stop = gr.Button("Stop and keep", visible=False, elem_id="train-stop")
                     resume = gr.Button("Resume", visible=False, elem_id="train-resume")
+                    up = gr.Button("Move up", visible=False, elem_id="train-up")
                     chat = gr.Button("Chat with it", visible=False, variant="primary", elem_id="train-chat")
                     discard = gr.Button(
                         "Discard", visible=False, elem_id="train-discard", elem_classes="ml-danger"
                     )
                 sure = confirmation("Stop and discard", "Keep training", "train-sure")
+                with actions(visible=False) as longer:
+                    more = gr.Number(
+                        1, label=_MORE["pass"], minimum=0, elem_id="train-more", elem_classes="ml-short"
+                    )
+                    extend = gr.Button("Train it longer", elem_id="train-extend")
                 loss = words(elem_id="train-loss")
                 rate = words(elem_id="train-rate")
                 facts = words()
@@ -203,6 +236,7 @@ def build_train_tab() -> TrainTab:
         dataset=dataset, config=config, name=name, checks=checks, start=start, change_config=change_config,
         run=run, nothing=nothing, board=board, status=status, figures=figures, loss=loss, rate=rate,
         facts=facts, log=log, stop=stop, discard=discard, resume=resume, chat=chat, sure=sure,
+        up=up, longer=longer, more=more, extend=extend,
         seen=gr.State(""),
     )  # fmt: skip
 
@@ -224,6 +258,14 @@ def wire_train_tab(tab: TrainTab, workspace: Workspace) -> None:
         train.resume(workspace, run_id)
         return redraw(run_id)
 
+    def move_up(run_id: str) -> list[Update]:
+        train.move_up(workspace, run_id)
+        return redraw(run_id)
+
+    def extend(run_id: str, more: float | None) -> list[Update]:
+        train.extend(workspace, run_id, more or 0)
+        return redraw(run_id)
+
     def ask(run_id: str) -> tuple[Update, Update]:
         question = "Stop this run and delete what it learned? This cannot be undone."
         return gr.update(visible=True), f"<p>{present.text(question)}</p>"
@@ -237,6 +279,8 @@ def wire_train_tab(tab: TrainTab, workspace: Workspace) -> None:
     tab.run.input(guarded(redraw, needs=Permission.WATCH), tab.run, tab.drawn, **POLL)
     tab.stop.click(guarded(stop), tab.run, tab.drawn, **SILENT)
     tab.resume.click(guarded(resume), tab.run, tab.drawn, **SILENT)
+    tab.up.click(guarded(move_up), tab.run, tab.drawn, **SILENT)
+    tab.extend.click(guarded(extend), [tab.run, tab.more], tab.drawn, **SILENT)
     tab.discard.click(guarded(ask), tab.run, [tab.sure.box, tab.sure.question], **POLL)
     tab.sure.no.click(lambda: gr.update(visible=False), None, tab.sure.box, **POLL)
     tab.sure.yes.click(guarded(discard), tab.run, [tab.sure.box, *tab.drawn], **SILENT)

@@ -15,6 +15,7 @@ from transformers import AutoModelForCausalLM
 from medlora.runs.events import append_event
 from medlora.runs.process import ProcessMark
 from medlora.runs.stop import request_stop
+from medlora.training.checkpoints import newest_valid
 from medlora.workspace import RunPaths
 from tests.golden.kit import Kit, end_of, events_of, losses_of, results_of
 
@@ -124,6 +125,9 @@ def test_a_loss_that_is_no_number_ends_the_run_with_a_reason(kit: Kit) -> None:
     assert "became infinite or not a number at step " in end["reason"]
     assert "lower training.learning_rate" in end["hint"]
     assert not kit.ws.adapter("tiny").exists()
+    kept = newest_valid(run.checkpoints)
+    saved = [event["step"] for event in events_of(run, "checkpoint")]
+    assert (kept.step if kept else None) == (saved[-1] if saved else None)
 
 
 def test_early_stopping_ends_a_run_that_gets_no_better(kit: Kit) -> None:

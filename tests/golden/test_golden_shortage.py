@@ -80,7 +80,7 @@ def test_with_one_row_at_a_time_it_ends_with_advice(kit: Kit, monkeypatch: pytes
     assert end["hint"] == (
         "Turn on training.gradient_checkpointing (about a third slower); lower data.max_seq_length (now 256)"
         "; load the base model in 4 bits (model.quantization_config.load_in_4bit); close other programs, or "
-        "choose a smaller base model."
+        "choose a smaller base model. Fit to this device in the Configure tab works out how much."
     )
 
 

@@ -14,7 +14,7 @@ from medlora.errors import UserError
 from medlora.runs.events import append_event, read_events
 from medlora.runs.live import observe
 from medlora.runs.process import ProcessMark, is_alive, worker_environment
-from medlora.runs.queue import dispatch, find_active, requeue_run, submit_run, waiting_runs
+from medlora.runs.queue import dispatch, find_active, move_up, requeue_run, submit_run, waiting_runs
 from medlora.runs.stop import StopListener, request_stop
 from medlora.runs.store import free_adapter_name, load_record, remove_run
 from medlora.runs.watchdog import Grace, decide, watch_runs
@@ -292,3 +292,51 @@ def test_a_worker_in_a_long_step_answers_the_stop_from_a_thread(ws, make_request
     StopListener(run, every_s=0.01).start()
     request_stop(ws, run)
     assert wait_for(run, lambda state: state.heard_at is not None).phase == "stopping"
+
+
+def test_a_waiting_run_moves_up_one_place_at_a_time(ws, make_request):
+    runs = [submit_run(ws, make_request(name)) for name in ("one", "two", "three", "four")]
+
+    def order():
+        return [run.run_id.split("-")[-2] for run, _ in waiting_runs(ws)]
+
+    move_up(ws, runs[3])
+    assert order() == ["one", "two", "four", "three"]
+    move_up(ws, runs[3])
+    move_up(ws, runs[1])
+    assert order() == ["one", "two", "four", "three"]
+    move_up(ws, runs[0])
+    move_up(ws, runs[1])
+    assert order() == ["two", "one", "four", "three"]
+    assert [run for run, _ in waiting_runs(ws)][-1] == runs[2]
+    append_event(runs[0], "ended", status="completed")
+    with pytest.raises(UserError, match=r"it does not wait in the queue \(completed\)$"):
+        move_up(ws, runs[0])
+
+
+def test_a_new_run_waits_behind_those_that_were_moved(ws, make_request):
+    first, second = (submit_run(ws, make_request(name)) for name in ("one", "two"))
+    move_up(ws, second)
+    third = submit_run(ws, make_request("three"))
+    assert [run for run, _ in waiting_runs(ws)] == [second, first, third]
+
+
+def test_a_run_that_saves_memory_gives_freed_blocks_back(ws, make_request, monkeypatch):
+    seen = []
+
+    def spawn(ws, run, launch):
+        seen.append(launch.lean)
+        return ProcessMark.own()
+
+    monkeypatch.setattr("medlora.runs.queue.spawn_worker", spawn)
+    saving = make_request("two", config={"training": {"gradient_checkpointing": True}})
+    short = make_request("three")
+    for request in (make_request("one"), saving, short):
+        run = submit_run(ws, request)
+        if request is short:
+            append_event(
+                run, "smaller_batch", micro_batch=1, accumulation=4, step=0, message="Memory ran out"
+            )
+        dispatch(ws)
+        append_event(run, "ended", status="failed")
+    assert seen == [False, True, True]

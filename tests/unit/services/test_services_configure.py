@@ -350,7 +350,8 @@ def test_the_forecast_is_for_this_machine(ws: Workspace) -> None:
     short = configure.estimate(ws, resolved.config, longest=200)
     assert set(whole.parts) == {"weights", "adapter", "optimizer", "activations", "logits", "overhead"}
     assert (whole.device.kind, whole.device.free_gib, whole.fits) == ("cpu", 9.0, True)
-    assert short.total_gib < 3 < whole.total_gib < 6
+    assert short.total_gib < whole.total_gib < 6
+    assert whole.source == "counted"
 
 
 def test_a_model_of_unknown_shape_has_no_forecast(ws: Workspace) -> None:

@@ -161,7 +161,7 @@ def test_a_model_that_does_not_fit_is_refused_with_advice(ws, dataset, use_hardw
     use_hardware(total_gib=2.0, free_gib=1.0)
     checks = train.preflight(ws, "base_template: default\n", dataset)
     problem = next(check for check in checks if (check.name, check.status) == ("Memory", "problem"))
-    assert "more than there is: 1.0 of 2.0 GiB are free on A laptop; use a smaller batch" in problem.message
+    assert "more than there is: 1.0 of 2.0 GiB are free on A laptop; Fit to this device" in problem.message
 
 
 def test_models_that_are_not_here_are_announced_or_refused(ws, dataset, config, monkeypatch):

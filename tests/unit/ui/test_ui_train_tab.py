@@ -8,11 +8,12 @@ from medlora.errors import UserError
 from medlora.runs.events import append_event
 from medlora.runs.process import ProcessMark
 from medlora.runs.store import RunRequest, create_run
+from medlora.services import train
 from medlora.ui import page, run_view, train_tab
 from medlora.ui.header import Device, show_header, show_running
 from medlora.workspace import RunPaths, Workspace
 
-CHAT_BUTTON, STOP_BUTTON, RESUME_BUTTON, SEEN = 12, 9, 11, 13
+CHAT_BUTTON, STOP_BUTTON, RESUME_BUTTON, UP_BUTTON, LONGER, SEEN = 12, 9, 11, 13, 14, 16
 
 
 @pytest.fixture
@@ -75,7 +76,29 @@ def test_a_finished_run_leads_to_its_chat(workspace: Workspace, run: RunPaths) -
     append_event(run, "ended", status="completed", steps=10, seconds=61.0)
     drawn = train_tab.draw_run(workspace, run.run_id, "")
     assert drawn is not None and drawn[CHAT_BUTTON]["visible"] is True
+    assert drawn[LONGER]["visible"] is True
     assert train_tab.adapter_of(workspace, run.run_id) == "letters-starter"
+
+
+def test_a_waiting_run_shows_its_place_and_can_be_moved_or_taken_out(
+    workspace: Workspace, run: RunPaths
+) -> None:
+    begin(run)
+    others = [
+        create_run(workspace, RunRequest(config={}, dataset={}, adapter_name=name)) for name in ("one", "two")
+    ]
+    for ticket, other in enumerate(others, start=2):
+        append_event(other, "queued", ticket=ticket)
+    drawn = train_tab.draw_run(workspace, others[1].run_id, "")
+    assert drawn is not None
+    assert "2 runs come before it; this one starts by itself." in drawn[3]
+    assert drawn[STOP_BUTTON]["value"] == "Take out of the queue"
+    assert drawn[UP_BUTTON]["visible"] is True
+    train.move_up(workspace, others[1].run_id)
+    drawn = train_tab.draw_run(workspace, others[1].run_id, drawn[SEEN])
+    assert drawn is not None
+    assert "One run comes before it; this one starts by itself." in drawn[3]
+    assert drawn[UP_BUTTON]["visible"] is False
 
 
 def test_the_header_shows_the_run_from_anywhere(workspace: Workspace, run: RunPaths) -> None:

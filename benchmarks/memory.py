@@ -1,0 +1,240 @@
+"""Forecast against measured memory: the real worker on models of random weights, on this machine's CPU.
+
+    python benchmarks/memory.py [--cases 4] [--json FILE]
+
+Every case is a run of two steps in a process of its own. Measured is what the process grew by, from before
+the model was loaded to its peak (`held` and `ended` events of the run); forecast is the total that `config
+estimate` gives for that step, less what the process held before. So the libraries flatter no figure.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(CHECKOUT))
+
+from medlora.config.memory import GIB, Device, from_trace  # noqa: E402
+from medlora.config.schema import Config  # noqa: E402
+from medlora.jobs.memory import Case, trace  # noqa: E402
+from medlora.runs.events import read_events  # noqa: E402
+from medlora.runs.process import LEAN_ALLOCATION  # noqa: E402
+from medlora.runs.store import RunRequest, create_run  # noqa: E402
+from medlora.training.device import Setup  # noqa: E402
+from medlora.workspace import RunPaths, Workspace  # noqa: E402
+from tests.tiny_models import make_tiny_tokenizer  # noqa: E402
+
+# (family, hidden, inner, layers, heads, key-value heads, head size, vocabulary), about 30, 135, 360 and 500
+# million parameters: a small Llama, SmolLM2-135M and -360M, Qwen2.5-0.5B; a small Phi with fused layers.
+MODELS: dict[str, tuple[str, int, int, int, int, int, int, int]] = {
+    "llama-30m": ("llama", 384, 1024, 12, 6, 2, 64, 32000),
+    "llama-135m": ("llama", 576, 1536, 30, 9, 3, 64, 49152),
+    "llama-360m": ("llama", 960, 2560, 32, 15, 5, 64, 49152),
+    "qwen2-500m": ("qwen2", 896, 4864, 24, 14, 2, 64, 151936),
+    "phi3-200m": ("phi3", 768, 2048, 16, 12, 4, 64, 100352),
+}
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One run: which model, rows at a time, their length, precision, and what saves memory."""
+
+    model: str
+    rows: int
+    length: int
+    dtype: str = "float32"
+    checkpointing: bool = False
+    four_bit: bool = False
+    dropout: float = 0.05
+    rank: int = 16
+    flat: bool = True
+
+    @property
+    def title(self) -> str:
+        marks = [self.dtype.removeprefix("torch.")]
+        marks += ["4-bit"] * self.four_bit + ["checkpointing"] * self.checkpointing
+        marks += [] if self.flat else ["padded"]
+        marks += [f"r {self.rank}"] if self.rank != 16 else []
+        marks += [] if self.dropout else ["no dropout"]
+        return f"{self.model} {self.rows} x {self.length}, {', '.join(marks)}"
+
+
+TRIALS = [
+    Trial("llama-30m", 8, 256),
+    Trial("llama-30m", 2, 1024, "bfloat16", checkpointing=True),
+    Trial("llama-135m", 1, 128),
+    Trial("llama-135m", 8, 256),
+    Trial("llama-135m", 4, 512, "bfloat16"),
+    Trial("llama-135m", 16, 128, "bfloat16", dropout=0.0),
+    Trial("llama-135m", 8, 256, checkpointing=True),
+    Trial("llama-135m", 8, 256, "bfloat16", checkpointing=True),
+    Trial("llama-135m", 8, 256, rank=64),
+    Trial("llama-135m", 4, 256, flat=False),
+    Trial("llama-135m", 2, 1024, four_bit=True),
+    Trial("llama-360m", 4, 256),
+    Trial("llama-360m", 4, 512, "bfloat16"),
+    Trial("llama-360m", 2, 1024, "bfloat16", checkpointing=True),
+    Trial("qwen2-500m", 4, 256, "bfloat16"),
+    Trial("qwen2-500m", 2, 512, checkpointing=True),
+    Trial("qwen2-500m", 4, 512, "bfloat16", checkpointing=True, four_bit=True),
+    Trial("phi3-200m", 4, 512, "bfloat16"),
+    Trial("phi3-200m", 4, 512, checkpointing=True),
+]
+
+
+def make_model(folder: Path, name: str) -> Path:
+    """Random weights in bf16 with a small tokenizer; written once."""
+    if (folder / "config.json").exists():
+        return folder
+    family, hidden, inner, layers, heads, kv_heads, head, vocab = MODELS[name]
+    make_tiny_tokenizer(folder, family)
+    extra: dict[str, Any] = {"head_dim": head} if family != "phi3" else {}
+    if family == "phi3":
+        extra |= {"original_max_position_embeddings": 4096, "sliding_window": None, "pad_token_id": 0}
+    config = AutoConfig.for_model(
+        family, hidden_size=hidden, intermediate_size=inner, num_hidden_layers=layers,
+        num_attention_heads=heads, num_key_value_heads=kv_heads, vocab_size=vocab,
+        max_position_embeddings=4096, tie_word_embeddings=True, **extra,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16).save_pretrained(folder)
+    return folder
+
+
+def write_rows(path: Path, rows: int) -> Path:
+    """Rows longer than any of the lengths above, so that every one is cut to just that."""
+    words = " ".join(f"visit {number} went well and the patient" for number in range(60))
+    records = ({"instruction": f"Question {n}?", "response": f"{n} {words}"} for n in range(rows))
+    path.write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
+    return path
+
+
+def settings(trial: Trial, model: Path) -> Config:
+    return Config.model_validate(
+        {
+            "model": {
+                "base_model_name": str(model),
+                "quantization_config": {"load_in_4bit": trial.four_bit, "bnb_4bit_use_double_quant": True},
+            },
+            "lora": {"r": trial.rank, "lora_dropout": trial.dropout, "target_modules": "all-linear"},
+            "training": {
+                "max_steps": 2, "save_steps": 100, "per_device_train_batch_size": trial.rows,
+                "gradient_accumulation_steps": 1, "gradient_checkpointing": trial.checkpointing,
+            },
+            "data": {"max_seq_length": trial.length, "max_length": 4096, "eval_dataset_size": 0.0},
+            "safety": {"system_prompt": "Answer kindly."},
+        }
+    )  # fmt: skip
+
+
+def measure(ws: Workspace, trial: Trial) -> dict[str, float]:
+    """GiB that the run's process held before the model, and its peak."""
+    model = make_model(ws.home / trial.model, trial.model)
+    config = settings(trial, model)
+    data = write_rows(ws.home / "rows.jsonl", 2 * trial.rows)
+    plain = config.model_dump(mode="json")
+    run = create_run(ws, RunRequest(config=plain, dataset={"name": "r", "path": str(data)}, adapter_name="m"))
+    setup = Setup(
+        "cpu", trial.dtype, "sdpa", "adamw_torch", four_bit=trial.four_bit, threads=1, flat=trial.flat,
+        label_only=True, micro_batch=trial.rows, accumulation=1,
+    )  # fmt: skip
+    (run.root / "setup.json").write_text(json.dumps(asdict(setup)), encoding="utf-8")
+    with run.log.open("ab") as log:
+        done = subprocess.run(
+            [sys.executable, "-m", "medlora.training.worker", str(run.root)],
+            stdout=log, stderr=log, cwd=ws.home, check=False,
+            env=os.environ | {"PYTHONPATH": str(CHECKOUT), "MEDLORA_DEVICE": "cpu"}
+            | (LEAN_ALLOCATION if trial.checkpointing else {}),
+        )  # fmt: skip
+    if done.returncode:
+        raise SystemExit(f"{trial.title}: the run failed\n{run.log.read_text(encoding='utf-8')[-3000:]}")
+    return _read(run)
+
+
+def _read(run: RunPaths) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for event in read_events(run):
+        found |= {key: event[key] for key in ("memory_before_gib", "peak_memory_gib") if key in event}
+    return found
+
+
+def case_of(trial: Trial, model: Path) -> Case:
+    """The same step for the trace."""
+    config = json.loads((model / "config.json").read_text(encoding="utf-8"))
+    fused = MODELS[trial.model][0] == "phi3"
+    attention = ["qkv_proj", "o_proj"] if fused else ["q_proj", "k_proj", "v_proj", "o_proj"]
+    inner = ["gate_up_proj", "down_proj"] if fused else ["gate_proj", "up_proj", "down_proj"]
+    return Case(
+        model=config, modules=attention + inner, rows=[trial.length] * trial.rows, dtype=trial.dtype,
+        flat=trial.flat, rank=trial.rank, dropout=trial.dropout, four_bit=trial.four_bit, double_quant=True,
+        checkpointing=trial.checkpointing,
+    )  # fmt: skip
+
+
+def compare(ws: Workspace, trial: Trial) -> dict[str, Any]:
+    measured = measure(ws, trial)
+    answer = trace(case_of(trial, ws.home / trial.model))
+    device = Device("cpu", bf16=trial.dtype == "bfloat16")
+    forecast = from_trace(
+        answer["parts"], answer["trainable"], device, settings(trial, ws.home / trial.model)
+    )
+    grown = measured["peak_memory_gib"] - measured["memory_before_gib"]
+    expected = forecast.total_gib - measured["memory_before_gib"]
+    return {
+        "case": trial.title,
+        "before_gib": measured["memory_before_gib"],
+        "measured_gib": round(grown, 3),
+        "forecast_gib": round(expected, 3),
+        "error": round(expected / grown - 1, 4),
+        "trace_s": answer["seconds"],
+        "traced_gib": {name: round(size / GIB, 3) for name, size in answer["parts"].items()},
+    }
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--cases", default="", help="only cases whose title contains this")
+    parser.add_argument("--json", type=Path, help="write the rows to this file too")
+    chosen = parser.parse_args()
+    names = ("torch", "transformers", "peft", "bitsandbytes")
+    versions = ", ".join(f"{name} {metadata.version(name)}" for name in names)
+    _say(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores; {versions}")
+    rows = []
+    with tempfile.TemporaryDirectory(prefix="medlora-memory-") as home:
+        ws = Workspace.open(Path(home))
+        for trial in (trial for trial in TRIALS if chosen.cases in trial.title):
+            row = compare(ws, trial)
+            rows.append(row)
+            _say(
+                f"{row['case']:<58} measured {row['measured_gib']:6.3f}  forecast {row['forecast_gib']:6.3f} "
+                f"{row['error']:+7.1%}  before {row['before_gib']:.3f}  trace {row['trace_s']:.1f} s"
+            )
+    errors = [row["error"] for row in rows]
+    if errors:
+        middle = statistics.median(abs(error) for error in errors)
+        _say(f"median error {middle:.1%}, lowest {min(errors):+.1%}, highest {max(errors):+.1%}")
+    if chosen.json:
+        chosen.json.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
