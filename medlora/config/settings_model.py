@@ -52,7 +52,8 @@ class ModelSettings(Section):
         "starter",
         "Base model",
         "The model to adapt: `starter` (small, comes with the app, works without a GPU), a name on the "
-        "Hugging Face Hub such as microsoft/Phi-4-mini-instruct, or a local folder.",
+        "Hugging Face Hub such as microsoft/Phi-4-mini-instruct (`owner/model@commit` pins it), or a local "
+        "folder.",
         min_length=1,
         max_length=300,
         bounds="the name of a model, such as starter or microsoft/Phi-4-mini-instruct",

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from medlora.dataset.lines import LineFile
 from medlora.dataset.phi import redact_value
@@ -48,6 +48,14 @@ class DatasetCard:
     phi_choice: PhiChoice | None = None
     phi_settled_by: str | None = None
     phi_settled_at: str | None = None
+
+    @property
+    def phi_record(self) -> dict[str, Any] | None:
+        """What provenance keeps of the PHI scan and of what was decided; None where it found nothing."""
+        if self.phi_rows == 0:
+            return None
+        decided = {"choice": self.phi_choice, "by": self.phi_settled_by, "at": self.phi_settled_at}
+        return {"rows": self.phi_rows, **decided}
 
     @property
     def phi_settled(self) -> bool:
@@ -194,10 +202,13 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def settle_phi(card: DatasetCard, choice: PhiChoice) -> DatasetCard:
-    """The card with the user's decision on what the PHI scan found: who took it, and when."""
+def settle_phi(card: DatasetCard, choice: PhiChoice, by: str | None = None) -> DatasetCard:
+    """The card with the user's decision on what the PHI scan found: who took it, and when.
+
+    by: the name of whoever is logged in; else that of this computer's user.
+    """
     try:
-        user = getpass.getuser()
+        user = by or getpass.getuser()
     except (OSError, KeyError, ImportError):
         user = "unknown"
     return replace(card, phi_choice=choice, phi_settled_by=user, phi_settled_at=now())

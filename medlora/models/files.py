@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +35,14 @@ class ModelFiles:
 def starter_folder(ws: Workspace) -> Path:
     """Where the starter model lies once it is prepared."""
     return ws.models / STARTER
+
+
+def split_revision(name: str) -> tuple[str, str | None]:
+    """A Hub id and the commit it is pinned to: `owner/model@<40 hex digits>`; any other name has none."""
+    model, mark, revision = name.rpartition("@")
+    if mark and model.count("/") == 1 and re.fullmatch(r"[0-9a-f]{40}", revision):
+        return model, revision
+    return name, None
 
 
 def find_model(ws: Workspace, name: str) -> ModelFiles | None:
@@ -99,11 +108,12 @@ def hub_cache() -> Path:
 
 
 def _find_in_hub_cache(name: str) -> ModelFiles | None:
-    if name.count("/") != 1 or ".." in name:
+    model, commit = split_revision(name)
+    if model.count("/") != 1 or ".." in model:
         return None
-    repository = hub_cache() / f"models--{name.replace('/', '--')}"
+    repository = hub_cache() / f"models--{model.replace('/', '--')}"
     try:
-        commit = (repository / "refs" / "main").read_text(encoding="utf-8").strip()
+        commit = commit or (repository / "refs" / "main").read_text(encoding="utf-8").strip()
     except OSError:
         return None
     folder = repository / "snapshots" / commit
@@ -124,7 +134,7 @@ def read_settings(ws: Workspace, name: str) -> dict[str, Any] | None:
 
     Raises: UserError when the file cannot be read.
     """
-    built_in = built_in_config(name)
+    built_in = built_in_config(split_revision(name)[0])
     if built_in is not None:
         return built_in
     files = find_model(ws, name)

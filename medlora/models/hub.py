@@ -1,4 +1,7 @@
-"""Fetching a model from the model hub: safetensors and tokenizer only, all of one commit."""
+"""Fetching a model from the model hub: safetensors and tokenizer only, all of one commit.
+
+`owner/model@<commit>` pins the commit; without it the newest one is taken and recorded.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from medlora.errors import UserError
-from medlora.models.files import ModelFiles, Progress, find_model, hub_cache
+from medlora.models.files import ModelFiles, Progress, find_model, hub_cache, split_revision
 from medlora.workspace import Workspace
 
 _WANTED = ("*.safetensors", "*.safetensors.index.json", "*.json", "tokenizer.model", "*.jinja", "merges.txt")
@@ -47,7 +50,8 @@ def download_model(ws: Workspace, name: str, progress: Progress) -> ModelFiles:
 def _size_bytes(name: str) -> int:
     from huggingface_hub import HfApi
 
-    siblings = HfApi().model_info(name, files_metadata=True).siblings or []
+    model, revision = split_revision(name)
+    siblings = HfApi().model_info(model, revision=revision, files_metadata=True).siblings or []
     return sum(
         sibling.size or 0
         for sibling in siblings
@@ -59,6 +63,7 @@ def _size_bytes(name: str) -> int:
 def _fetch(name: str, total: int, progress: Progress) -> None:
     """Download in a thread and tell from here how much of it lies there."""
     failures: list[BaseException] = []
+    model, revision = split_revision(name)
 
     def download() -> None:
         from huggingface_hub import snapshot_download
@@ -67,7 +72,11 @@ def _fetch(name: str, total: int, progress: Progress) -> None:
             _in_words(
                 name,
                 lambda: snapshot_download(
-                    name, allow_patterns=list(_WANTED), ignore_patterns=list(_UNWANTED), max_workers=4
+                    model,
+                    revision=revision,
+                    allow_patterns=list(_WANTED),
+                    ignore_patterns=list(_UNWANTED),
+                    max_workers=4,
                 ),
             )
         except BaseException as error:  # noqa: BLE001 - carried over to the caller's thread
@@ -85,7 +94,7 @@ def _fetch(name: str, total: int, progress: Progress) -> None:
 
 
 def _fetched_bytes(name: str) -> int:
-    blobs = hub_cache() / f"models--{name.replace('/', '--')}" / "blobs"
+    blobs = hub_cache() / f"models--{split_revision(name)[0].replace('/', '--')}" / "blobs"
     total = 0
     for path in blobs.glob("*"):
         try:

@@ -33,6 +33,7 @@ class AddOptions:
 
     skip_bad_rows: accepts that rows with problems are not used. phi: how the findings of the PHI scan are
     settled; None leaves them open, and training waits. keep_original: False for an upload, which is removed.
+    by: who decides, where a login says so.
     """
 
     name: str | None = None
@@ -40,6 +41,7 @@ class AddOptions:
     skip_bad_rows: bool = False
     phi: PhiChoice | None = None
     keep_original: bool = True
+    by: str | None = None
 
 
 def length_settings(config: Config) -> LengthSettings:
@@ -220,7 +222,7 @@ def _new_card(report: CheckReport, options: AddOptions, title: str) -> DatasetCa
         accepted_rejects=bool(report.errors),
         phi_rows=report.phi_rows,
     )
-    return store.settle_phi(card, options.phi) if options.phi and report.phi_rows else card
+    return store.settle_phi(card, options.phi, options.by) if options.phi and report.phi_rows else card
 
 
 def use_sample(ws: Workspace) -> DatasetCard:
@@ -237,12 +239,12 @@ def use_sample(ws: Workspace) -> DatasetCard:
     return add_dataset(ws, ws.sample_dataset, options)
 
 
-def settle_phi(ws: Workspace, name: str) -> DatasetCard:
+def settle_phi(ws: Workspace, name: str, by: str | None = None) -> DatasetCard:
     """Record that the user has the right to use what the PHI scan found.
 
     Raises: NotFoundError.
     """
-    return store.update_card(ws, store.settle_phi(store.read_card(ws, name), "rights"))
+    return store.update_card(ws, store.settle_phi(store.read_card(ws, name), "rights", by))
 
 
 def accept_rejects(ws: Workspace, name: str) -> DatasetCard:

@@ -53,6 +53,7 @@ class Source:
     errors_accepted: bool
     phi_settled: bool
     size_bytes: int
+    phi: dict[str, Any] | None = None
 
     @property
     def record(self) -> dict[str, Any]:
@@ -60,6 +61,7 @@ class Source:
         return {
             "name": self.name,
             "path": str(self.path),
+            **({"phi": self.phi} if self.phi else {}),
             "sha256": self.sha256,
             "rows": self.rows,
             "usable": self.usable,
@@ -84,6 +86,7 @@ def find_rows(ws: Workspace, dataset: str | Path, config: Config) -> Source:
             errors_accepted=card.accepted_rejects,
             phi_settled=card.phi_settled,
             size_bytes=card.size_bytes,
+            phi=card.phi_record,
         )
     report = data.check_dataset(ws, path, config)
     return Source(
@@ -97,6 +100,7 @@ def find_rows(ws: Workspace, dataset: str | Path, config: Config) -> Source:
         errors_accepted=False,
         phi_settled=report.phi_rows == 0,
         size_bytes=report.size_bytes,
+        phi={"rows": report.phi_rows, "choice": "acknowledged at the start"} if report.phi_rows else None,
     )
 
 

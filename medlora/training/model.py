@@ -15,6 +15,7 @@ from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 from medlora.config.schema import Config
 from medlora.errors import UserError
 from medlora.models.architecture import ArchitectureFacts, fit_target_modules
+from medlora.models.files import split_revision
 from medlora.training.attention import register_flat_attention
 from medlora.training.device import Setup
 
@@ -46,7 +47,8 @@ def load_base(folder: Path, name: str, config: Config, setup: Setup) -> nn.Modul
     model = AutoModelForCausalLM.from_pretrained(folder, **settings)
     if setup.four_bit:
         _keep_weights_trainable(model)
-    model.name_or_path = model.config._name_or_path = name
+    # Without a pinned commit, so that other tools find the model by it; provenance keeps the commit.
+    model.name_or_path = model.config._name_or_path = split_revision(name)[0]
     model.config.use_cache = False
     model.requires_grad_(False)
     if config.training.gradient_checkpointing:

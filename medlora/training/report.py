@@ -99,6 +99,7 @@ def collect_facts(session: Session, files: ModelFiles, examples: Examples, fitte
             "rows_eval": len(examples.evaluation),
             "truncated": examples.truncated,
             "left_out": examples.left_out,
+            "phi": record["dataset"].get("phi"),
         },
         "config": record["config"],
         "origins": record.get("origins", {}),

@@ -83,7 +83,8 @@ def build_chat_tab() -> ChatTab:
     """Render the tab's widgets."""
     words(
         present.lead(
-            "Chat", "Ask what your readers will ask. Nothing unjudged is shown, and nothing is sent anywhere."
+            "Chat",
+            "Ask what your readers will ask. Every message and every answer is judged before it counts.",
         )
     )
     with row():

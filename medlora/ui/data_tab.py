@@ -20,6 +20,7 @@ from medlora.ui.dataset_removal import Removal, Shown, ask_before_removal, open_
 from medlora.ui.downloads import Download, download, drop_upload, new_download
 from medlora.ui.draft import draft_config
 from medlora.ui.events import POLL, SILENT, guarded
+from medlora.ui.visitors import account_name
 from medlora.workspace import Workspace
 
 NO_DATASET = present.empty("No dataset yet", "Drop a file on the left, or start with the sample.")
@@ -159,7 +160,7 @@ def store_upload(
     if isinstance(shown.source, str):
         if phi is None:
             raise UserError("personal data: say that you may use it, or remove the dataset")
-        return data.settle_phi(workspace, shown.source)
+        return data.settle_phi(workspace, shown.source, account_name() or None)
     choice: PhiChoice | None = "redact" if phi == "redact" else "rights" if phi == "rights" else None
     report = data.check_upload(workspace, shown.source, draft_config(workspace))
     if report.phi_rows and choice is None:
@@ -172,6 +173,7 @@ def store_upload(
         skip_bad_rows=skip_bad,
         phi=choice,
         keep_original=False,
+        by=account_name() or None,
     )
     made = data.add_dataset(workspace, shown.source, options, draft_config(workspace))
     drop_upload(shown.source)

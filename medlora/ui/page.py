@@ -207,7 +207,10 @@ def _wire_openings(tabs: Tabs, pages: Pages, workspace: Workspace) -> None:
         (library.chat, library.chosen, lambda name: name),
     ):
         button.click(
-            guarded(lambda value, choose=choose: chat_turns.choose_adapter(workspace, choose(value))),
+            guarded(
+                lambda value, choose=choose: chat_turns.choose_adapter(workspace, choose(value)),
+                needs=Permission.CHAT,
+            ),
             source,
             talk.speaker,
             **POLL,

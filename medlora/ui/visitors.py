@@ -23,7 +23,14 @@ _TAB_NEEDS = {
 
 
 # The cards and buttons, on tabs that a guest sees, which only an admin may use.
-_ADMINS_CARDS = ("data-upload", "train-start", "safety-write", "safety-score-shipped", "safety-verify")
+_ADMINS_CARDS = (
+    "data-upload",
+    "train-start",
+    "safety-write",
+    "safety-change",
+    "safety-score-shipped",
+    "safety-verify",
+)
 _ADMINS_BUTTONS = ("data-remove", "data-rejects", "data-next", "train-stop", "train-discard", "train-resume")
 
 

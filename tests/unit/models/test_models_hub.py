@@ -98,6 +98,16 @@ def test_a_model_is_fetched_without_pickles_and_without_torch(ask):
     ]
 
 
+def test_a_pinned_commit_is_fetched_and_no_other(ask):
+    pinned = f"own/open@{COMMIT}"
+    assert ask(pinned)[0] == f"{pinned} {COMMIT} ['config.json', 'model.safetensors', 'tokenizer.json']"
+    assert ask(pinned, HF_HUB_OFFLINE="1")[0].startswith(f"{pinned} {COMMIT}"), "it is found again"
+    other = f"own/open@{'f' * 40}"
+    assert ask(other, HF_HUB_OFFLINE="1")[0] == (
+        f"model: {other}: it is not on this machine, and HF_HUB_OFFLINE forbids fetching it"
+    )
+
+
 def test_a_gated_model_says_how_to_get_access(ask):
     assert ask("own/gated")[0] == (
         "model: own/gated: access is granted on request; accept its terms on its page, then set HF_TOKEN "
