@@ -7,7 +7,19 @@ from typing import Annotated
 import typer
 
 from medlora import __version__
-from medlora.cli import adapters, audit, chat, config, data, evaluate, feedback, machine, runs, users
+from medlora.cli import (
+    adapters,
+    audit,
+    chat,
+    config,
+    data,
+    evaluate,
+    feedback,
+    machine,
+    run_records,
+    runs,
+    users,
+)
 
 cli = typer.Typer(
     name="medlora",
@@ -19,7 +31,7 @@ cli = typer.Typer(
 )
 cli.add_typer(config.commands, name="config")
 cli.add_typer(data.commands, name="data")
-cli.add_typer(runs.commands, name="runs")
+cli.add_typer(run_records.commands, name="runs")
 cli.add_typer(audit.commands, name="safety")
 cli.add_typer(adapters.commands, name="adapters")
 cli.add_typer(users.commands, name="users")

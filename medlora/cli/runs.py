@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import typer
@@ -55,7 +56,7 @@ def train(
     if detach:
         print_json({"run_id": run_id, "status": training.view(ws, run_id).status}, one_line=True)
         return
-    _finish(_follow(ws, run_id, quiet=json), one_line=True)
+    finish(follow(ws, run_id, quiet=json), one_line=True)
 
 
 def _configured_dataset(ws: Workspace, config: str, sets: list[str] | None) -> str:
@@ -68,7 +69,7 @@ def _configured_dataset(ws: Workspace, config: str, sets: list[str] | None) -> s
     return path
 
 
-def _follow(ws: Workspace, run_id: str, *, quiet: bool) -> RunView:
+def follow(ws: Workspace, run_id: str, *, quiet: bool) -> RunView:
     """Watch until the run ends; Ctrl-C asks it to stop and keep."""
     from tqdm import tqdm
 
@@ -124,9 +125,9 @@ def _result(view: RunView) -> dict[str, Any]:
     }
 
 
-def _finish(view: RunView, *, one_line: bool) -> None:
+def finish(view: RunView, *, one_line: bool, extra: Mapping[str, Any] | None = None) -> None:
     """Print the result. Raises: RunFailedError for a run without one."""
-    print_json(_result(view), one_line=one_line)
+    print_json({**_result(view), **(extra or {})}, one_line=one_line)
     if view.status in ("failed", "lost"):
         words = view.state.reason or "its process is gone; `runs resume` goes on from the last checkpoint"
         hint = f"; {view.state.hint}" if view.state.hint else ""
@@ -206,7 +207,7 @@ def resume(
     if detach:
         print_json({"run_id": known, "status": training.view(ws, known).status}, one_line=True)
         return
-    _finish(_follow(ws, known, quiet=json), one_line=True)
+    finish(follow(ws, known, quiet=json), one_line=True)
 
 
 @commands.command("remove")

@@ -8,11 +8,13 @@ process dispatches again. A file lock makes looking and starting one step.
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
@@ -50,16 +52,19 @@ def lock_queue(ws: Workspace) -> Iterator[None]:
         lock.release()
 
 
-def submit_run(ws: Workspace, request: RunRequest) -> RunPaths:
+def submit_run(ws: Workspace, request: RunRequest, setup: Path | None = None) -> RunPaths:
     """A new run at the end of the queue, or the one that the same press of Start already made.
 
     The same press: the same token; without one, the same content within ten seconds.
+    setup: the file of an earlier run with what its first start chose, to be chosen again.
     """
     with lock_queue(ws):
         known = _find_same(ws, request)
         if known is not None:
             return known
         run = create_run(ws, request)
+        if setup is not None and setup.is_file():
+            shutil.copyfile(setup, run.root / "setup.json")
         _enqueue(ws, run)
         return run
 
