@@ -55,8 +55,13 @@ def choose_adapter(workspace: Workspace, name: str | None) -> Update:
     return offer_speakers(workspace, ADAPTER + name if name else None)
 
 
-def settings_of(service: ChatService, speaker: str) -> ChatSettings:
-    """What a chat with this speaker begins with."""
+def settings_of(service: ChatService, speaker: object) -> ChatSettings:
+    """What a chat with this speaker begins with; with none, or what is no speaker, the starter's.
+
+    Why any value: while the page still loads, its list of speakers sends what it holds before its choices.
+    """
+    if not isinstance(speaker, str):
+        speaker = f"{BASE}starter"
     if speaker.startswith(ADAPTER):
         return service.settings_for(speaker.removeprefix(ADAPTER))
     return service.settings_for(None, speaker.removeprefix(BASE) or "starter")
