@@ -10,6 +10,8 @@ from typing import Annotated
 import typer
 
 from medlora.cli.output import JsonFlag, print_json
+from medlora.cli.safety import safety_of
+from medlora.dataset.phi import find_phi
 from medlora.errors import RunFailedError, UserError
 from medlora.services.chat import ChatService, ChatSettings, ChatUpdate
 from medlora.workspace import Workspace
@@ -24,6 +26,9 @@ def chat(
     ] = False,
     model: Annotated[str, typer.Option(help="The base model, where no adapter names one.")] = "starter",
     message: Annotated[str | None, typer.Option(help="Ask this, print the answer and end.")] = None,
+    config: Annotated[
+        str | None, typer.Option(help="Obey the safety settings of this file too, such as its country.")
+    ] = None,
     json: JsonFlag = False,
 ) -> None:
     """Talk to an adapter behind the safety layer. Without --message: a conversation; empty line ends it."""
@@ -31,7 +36,7 @@ def chat(
         raise UserError("--json: it needs --message")
     service = ChatService(Workspace.open())
     try:
-        settings = service.settings_for(adapter, model)
+        settings = service.settings_for(adapter, model, safety_of(config))
         if base:
             settings = replace(settings, adapter=None)
         if message is None:
@@ -44,6 +49,7 @@ def chat(
 
 def _ask(service: ChatService, settings: ChatSettings, message: str, *, as_json: bool) -> None:
     turns = [{"role": "user", "content": message}]
+    warn_of_phi(message)
     last = _stream(service, turns, settings, shown=not as_json)
     if as_json:
         print_json(last.as_dict())
@@ -61,6 +67,8 @@ def _converse(service: ChatService, settings: ChatSettings) -> None:
             break
         if not message:
             break
+        if sys.stdin.isatty() and warn_of_phi(message) and input("Send it anyway? (y/n) ").strip() != "y":
+            continue
         turns.append({"role": "user", "content": message})
         try:
             last = _stream(service, turns, settings, shown=True, chat_id=chat_id)
@@ -71,6 +79,14 @@ def _converse(service: ChatService, settings: ChatSettings) -> None:
         turns.append({"role": "assistant", "content": last.text})
         if last.error:
             print(last.error, file=sys.stderr)
+
+
+def warn_of_phi(message: str) -> bool:
+    """Say on stderr that a message looks as if it named a person, without quoting it; whether it does."""
+    kinds = list(dict.fromkeys(span.kind.replace("_", " ") for span in find_phi(message)))
+    if kinds:
+        print(f"This may identify a person: {', '.join(kinds)}. It stays on this machine.", file=sys.stderr)
+    return bool(kinds)
 
 
 def _stream(

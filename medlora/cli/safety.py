@@ -18,7 +18,11 @@ commands = typer.Typer(help="The safety layer.", no_args_is_help=True)
 ConfigFlag = Annotated[str | None, typer.Option("--config", help="Take the safety settings of this file.")]
 
 
-def _settings(config: str | None) -> dict[str, Any] | None:
+def safety_of(config: str | None) -> dict[str, Any] | None:
+    """The safety settings of a configuration; None without one.
+
+    Raises: ConfigError for a configuration with errors.
+    """
     if config is None:
         return None
     examined = configure.examine_file(Workspace.open(), config)
@@ -33,7 +37,7 @@ def screen(
     config: ConfigFlag = None,
 ) -> None:
     """Judge each line of a JSONL file; one JSON line each, in the same order."""
-    settings = _settings(config)
+    settings = safety_of(config)
     if file == "-":
         for result in safety.screen_lines(sys.stdin, settings):
             print_json(result, one_line=True)
@@ -52,7 +56,7 @@ def explain(
     config: ConfigFlag = None,
 ) -> None:
     """Why a message is judged as it is, as JSON."""
-    print_json(safety.explain(text, _settings(config)))
+    print_json(safety.explain(text, safety_of(config)))
 
 
 @commands.command("cover")
@@ -70,7 +74,7 @@ def score(
     json: JsonFlag = False,
 ) -> None:
     """Recall and false deferral on a labelled file, with 95 % intervals, by level and concept; the misses."""
-    result = safety.score_file(Workspace.open(), file, _settings(config))
+    result = safety.score_file(Workspace.open(), file, safety_of(config))
     if json:
         print_json(result.as_dict())
         return
@@ -110,7 +114,7 @@ def what_if(
     json: JsonFlag = False,
 ) -> None:
     """What other keywords would change; each option may be given several times. Nothing is written."""
-    before = keyword_trial.as_settings(_settings(config))
+    before = keyword_trial.as_settings(safety_of(config))
     kept = {
         key: [word for word in (*before[key], *(more or ())) if word not in (without or ())]
         for key, more in (("safety_keywords", caution), ("defer_keywords", defer))

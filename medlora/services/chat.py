@@ -11,8 +11,10 @@ Not covered: what a model says that is wrong without looking dangerous.
 from __future__ import annotations
 
 import threading
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
+from dataclasses import replace
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -32,6 +34,7 @@ from medlora.services.chat_model import (
     read_folders,
     training_device,
 )
+from medlora.services.chat_safety import join_safety
 from medlora.services.chat_speaker import Speaker
 from medlora.services.chat_turn import ChatSettings, ChatUpdate, TraceLine, Turns, read_conversation
 from medlora.workspace import Workspace
@@ -55,13 +58,24 @@ class ChatService:
         self._lock = threading.Lock()
         self._active: dict[str, threading.Event] = {}
 
-    def settings_for(self, adapter: str | None = None, base_model: str = "starter") -> ChatSettings:
+    @property
+    def workspace(self) -> Workspace:
+        return self._ws
+
+    def settings_for(
+        self,
+        adapter: str | None = None,
+        base_model: str = "starter",
+        safety: Mapping[str, Any] | None = None,
+    ) -> ChatSettings:
         """The settings a chat begins with: the adapter's own configuration, else the defaults.
 
+        safety: the safety settings in force here; an adapter obeys them besides its own, a base model alone.
         Raises: NotFoundError; UserError for a configuration that this version cannot read.
         """
         if adapter is None:
-            return ChatSettings.from_config(Config(), None, base_model)
+            plain = ChatSettings.from_config(Config(), None, base_model)
+            return plain if safety is None else replace(plain, safety=dict(safety))
         card = adapters.show(self._ws, adapter)
         try:
             config = Config.model_validate(dict(card.config))
@@ -69,7 +83,8 @@ class ChatService:
             raise UserError(
                 f"adapter {adapter}: its configuration was written by another version; train it again"
             ) from None
-        return ChatSettings.from_config(config, adapter, card.base_model)
+        own = ChatSettings.from_config(config, adapter, card.base_model)
+        return own if safety is None else replace(own, safety=join_safety(own.safety, safety))
 
     def reply(self, chat_id: str, turns: Turns, settings: ChatSettings) -> Iterator[ChatUpdate]:
         """The reply to the last turn, growing; closing the iterator stops it.

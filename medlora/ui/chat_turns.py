@@ -18,6 +18,7 @@ from medlora.services.chat import ChatService, ChatSettings, ChatUpdate
 from medlora.ui import present
 from medlora.ui.blocks import pick
 from medlora.ui.chat_view import Conversation, show_bubbles, show_foot, show_writing
+from medlora.ui.draft import policy_settings
 from medlora.workspace import Workspace
 
 UPDATE_INTERVAL_S = 0.1
@@ -56,22 +57,29 @@ def choose_adapter(workspace: Workspace, name: str | None) -> Update:
 
 
 def settings_of(service: ChatService, speaker: object) -> ChatSettings:
-    """What a chat with this speaker begins with; with none, or what is no speaker, the starter's.
+    """What a chat with this speaker begins with, under the safety settings of the Configure tab.
 
-    Why any value: while the page still loads, its list of speakers sends what it holds before its choices.
+    Why any value: while the page still loads, its list of speakers sends what it holds before its choices;
+    none, or what is no speaker, is the starter.
     """
     if not isinstance(speaker, str):
         speaker = f"{BASE}starter"
+    safety = policy_settings(service.workspace)
     if speaker.startswith(ADAPTER):
-        return service.settings_for(speaker.removeprefix(ADAPTER))
-    return service.settings_for(None, speaker.removeprefix(BASE) or "starter")
+        return service.settings_for(speaker.removeprefix(ADAPTER), safety=safety)
+    return service.settings_for(None, speaker.removeprefix(BASE) or "starter", safety)
+
+
+def show_banner(settings: ChatSettings) -> str:
+    """The banner that stands over a chat without its content filter."""
+    return FILTER_OFF if settings.safety.get("content_filter") is False else ""
 
 
 def describe_speaker(settings: ChatSettings) -> list[Update]:
     """The fields of the right-hand card for a speaker: banner, system prompt, sampling."""
     inference = settings.inference
     return [
-        FILTER_OFF if settings.safety.get("content_filter") is False else "",
+        show_banner(settings),
         settings.system_prompt,
         inference.max_new_tokens,
         inference.temperature == 0,
@@ -185,6 +193,10 @@ class Desk:
         """A new conversation; the old one is forgotten."""
         self.stop(conversation)
         return [new_conversation(), []]
+
+    def banner(self, speaker: str | None) -> str:
+        """Whether the filter is off for that speaker: the configuration may have changed meanwhile."""
+        return show_banner(settings_of(self.service, speaker or f"{BASE}starter"))
 
     def describe(self, speaker: str | None) -> list[Update]:
         """The settings that a speaker begins with."""

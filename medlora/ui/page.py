@@ -110,7 +110,7 @@ def build_page(workspace: Workspace, hosting: Hosting | None = None) -> OpenPage
         _wire_tabs(tabs, workspace, chat)
         evaluate_tab.wire_evaluate_tab(measured, workspace, evaluate_page, timer)
         _wire_moves(tabs, pages, running)
-        _wire_openings(tabs, pages, workspace)
+        _wire_openings(tabs, pages, chat)
         _wire_refresh(demo, timer, (header, running), tabs, pages, Surroundings(workspace, device))
         wire_visitors(demo, style, strip)
     return OpenPage(demo, chat, hosting.identity or Everyone(OWNER))
@@ -161,8 +161,9 @@ def _go_to(target: str) -> Callable[[], Any]:
     return lambda: gr.Tabs(selected=target)
 
 
-def _wire_openings(tabs: Tabs, pages: Pages, workspace: Workspace) -> None:
+def _wire_openings(tabs: Tabs, pages: Pages, chat: ChatService) -> None:
     """What a tab reads from disk whenever it is opened: another tab or browser may have changed it."""
+    workspace = chat.workspace
     train, talk, library = tabs.train, tabs.chat, tabs.adapters
     chosen = tabs.data.shown
     pages.train.select(
@@ -191,6 +192,11 @@ def _wire_openings(tabs: Tabs, pages: Pages, workspace: Workspace) -> None:
         guarded(lambda speaker: chat_turns.offer_speakers(workspace, speaker), needs=Permission.CHAT),
         talk.speaker,
         talk.speaker,
+        **POLL,
+    ).then(
+        guarded(chat_turns.Desk(workspace, chat).banner, needs=Permission.CHAT),
+        talk.speaker,
+        talk.banner,
         **POLL,
     )
     pages.adapters.select(

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from medlora.services import configure
 from medlora.services.chat import ChatService, ChatUpdate
 from medlora.services.chat_events import EngineEvent, Finished, Question, Started, Text
 from medlora.ui import chat_turns
@@ -102,3 +103,15 @@ def test_waiting_is_said_in_words() -> None:
 def test_a_conversation_hands_on_roles_and_words_alone() -> None:
     talk = Conversation("c").add("user", "a").add("assistant", "b", "<div>foot</div>")
     assert talk.turns() == [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
+
+
+def test_a_chat_obeys_the_safety_settings_of_the_configure_tab(workspace: Workspace) -> None:
+    service = ChatService(workspace, SpokenEngine("x"))
+    desk = Desk(workspace, service)
+    assert desk.banner(None) == ""
+    configure.save_draft(
+        workspace, "base_template: starter\nsafety: {country: GB, content_filter: false}\n", "starter"
+    )
+    assert "The content filter is off" in desk.banner("base:starter")
+    last = run_turn(desk, "dad went grey and sweaty and is clutching his chest")[-1]
+    assert "Call 999 now." in last[1][-1]["content"]
