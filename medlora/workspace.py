@@ -181,6 +181,11 @@ class Workspace:
         return self.private / "evaluations"
 
     @property
+    def merges(self) -> Path:
+        """Adapters added into their base models, until they are taken away."""
+        return self.private / "merges"
+
+    @property
     def audit(self) -> Path:
         return self.private / "audit"
 

@@ -134,6 +134,12 @@ def delete_records(ws: Workspace, ids: Iterable[str]) -> int:
     return gone
 
 
+def rename_adapter(ws: Workspace, name: str, new_name: str) -> None:
+    """What was said of an adapter stays with it under its new name."""
+    with connect(ws, write=True) as db:
+        db.execute("UPDATE answers SET adapter = ? WHERE adapter = ?", (new_name, name))
+
+
 def drop_loose_answers(db: sqlite3.Connection) -> None:
     """Answers that no rating and no vote speaks of go, within a transaction that is open."""
     db.execute(

@@ -20,6 +20,13 @@ from medlora.runs.process import ProcessMark, is_alive
 from medlora.workspace import Workspace, make_private, write_json
 
 WEIGHTS, SETTINGS, PROVENANCE = "adapter_model.safetensors", "adapter_config.json", "provenance.json"
+NOTES, SIGN_OFF = "notes.json", "sign_off.json"
+# What was published, and who signed for it. Notes, figures and reports may quote a dataset: they stay here.
+_EXPORTED = (
+    WEIGHTS, SETTINGS, PROVENANCE, SIGN_OFF, "medlora.json", "README.md", "tokenizer.json",
+    "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "tokenizer.model", "vocab.json",
+    "merges.txt", "chat_template.jinja",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -44,6 +51,8 @@ class AdapterCard:
     size_mib: float = 0.0
     rank: int | None = None
     target_modules: tuple[str, ...] = ()
+    notes: str = ""
+    imported: bool = False
     problem: str = ""
     provenance: Mapping[str, Any] = field(default_factory=dict)
     config: Mapping[str, Any] = field(default_factory=dict)
@@ -73,8 +82,7 @@ def delete(ws: Workspace, name: str) -> None:
     Raises: NotFoundError; UserError while a chat answers with it.
     """
     card = show(ws, name)
-    if _is_leased(ws, name):
-        raise UserError(f"adapter {name}: a chat is answering with it; stop the answer first")
+    refuse_if_leased(ws, name)
     gone = card.path.with_name(f".removed-{name}-{secrets.token_hex(4)}")
     card.path.rename(gone)
     shutil.rmtree(gone, ignore_errors=True)
@@ -83,7 +91,7 @@ def delete(ws: Workspace, name: str) -> None:
 def export_zip(ws: Workspace, name: str) -> Path:
     """A zip of the adapter (weights, tokenizer, template, provenance, safety settings) in a private folder.
 
-    Why only named kinds of files: whatever else lies in the folder was not published by a run.
+    Why only named files: whatever else lies in the folder was not published, or is for this place only.
     Raises: NotFoundError; UserError for one that cannot be used.
     """
     card = show(ws, name)
@@ -91,16 +99,29 @@ def export_zip(ws: Workspace, name: str) -> Path:
         raise UserError(f"adapter {name}: {card.problem}; it cannot be exported")
     target = make_private(ws.cache / "exports" / secrets.token_hex(8)) / f"{name}.zip"
     partial = target.with_suffix(".part")
-    with zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as archive:
-        for path in sorted(card.path.iterdir()):
-            if path.is_file() and not path.is_symlink() and _is_published(path):
+    folder = collect_export(ws, name)
+    try:
+        with zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as archive:
+            for path in sorted(folder.iterdir()):
                 archive.write(path, f"{name}/{path.name}")
-        safety = card.config.get("safety")
-        if isinstance(safety, Mapping):
-            text = json.dumps(safety, indent=2, ensure_ascii=False) + "\n"
-            archive.writestr(f"{name}/safety_settings.json", text)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
     partial.replace(target)
     return target
+
+
+def collect_export(ws: Workspace, name: str) -> Path:
+    """A fresh private folder with everything of an adapter that may leave; the caller removes it."""
+    card = show(ws, name)
+    folder = make_private(ws.cache / "exports" / secrets.token_hex(8))
+    for file in _EXPORTED:
+        path = card.path / file
+        if path.is_file() and not path.is_symlink():
+            shutil.copyfile(path, folder / file)
+    safety = card.config.get("safety")
+    if isinstance(safety, Mapping):
+        write_json(folder / "safety_settings.json", dict(safety))
+    return folder
 
 
 @contextmanager
@@ -120,6 +141,12 @@ def hold_adapter(ws: Workspace, name: str) -> Iterator[AdapterCard]:
         yield card
     finally:
         lease.unlink(missing_ok=True)
+
+
+def refuse_if_leased(ws: Workspace, name: str) -> None:
+    """Raises: UserError while a chat answers with the adapter."""
+    if _is_leased(ws, name):
+        raise UserError(f"adapter {name}: a chat is answering with it; stop the answer first")
 
 
 def _is_leased(ws: Workspace, name: str) -> bool:
@@ -154,10 +181,6 @@ def _hash_file(path: Path, size: int, mtime_ns: int) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _is_published(path: Path) -> bool:
-    return path.suffix in (".json", ".safetensors", ".jinja", ".md", ".txt", ".model")
-
-
 def _read_card(folder: Path) -> AdapterCard:
     weights = folder / WEIGHTS
     settings, provenance = read_object(folder / SETTINGS), read_object(folder / PROVENANCE)
@@ -186,6 +209,8 @@ def _read_card(folder: Path) -> AdapterCard:
         size_mib=round(weights.stat().st_size / 2**20, 2) if weights.is_file() else 0.0,
         rank=settings.get("r"),
         target_modules=tuple(sorted(modules)) if isinstance(modules, list) else (),
+        notes=str(read_object(folder / NOTES).get("text") or ""),
+        imported=bool(provenance.get("imported")),
         problem=problem,
         provenance=provenance,
         config=part(provenance, "config"),

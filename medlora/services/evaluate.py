@@ -178,6 +178,15 @@ def latest_result(ws: Workspace, adapter: str) -> dict[str, Any] | None:
     return result
 
 
+def rename_adapter(ws: Workspace, name: str, new_name: str) -> None:
+    """Evaluations of an adapter follow it to its new name."""
+    for item in list_evaluations(ws, name):
+        path = ws.evaluations / item.id / "request.json"
+        write_json(
+            path, {**read_object(path), "adapter_name": new_name, "adapter": str(ws.adapter(new_name))}
+        )
+
+
 def _command() -> tuple[str, ...]:
     training = Launch().command
     return (*training[:-1], "medlora.jobs.evaluation")

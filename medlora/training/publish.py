@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from medlora.models.files import ModelFiles
+from medlora.models.weight_hash import hash_file
 from medlora.runs.replaced import own_adapter, put_back, replace_adapter
 from medlora.runs.store import free_adapter_name
 from medlora.training.card import write_card
@@ -83,20 +83,6 @@ def publish_adapter(
             if not ws.adapter(name).exists():
                 raise
             name = free_adapter_name(ws, publication.name)
-
-
-def hash_file(path: Path) -> str:
-    """SHA-256 of a file, in hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def hash_weights(model: ModelFiles) -> str:
-    """SHA-256 of the base model's one weight file, or of the digests of several by name."""
-    if model.weight_hash:
-        return model.weight_hash
-    digests = [hash_file(path) for path in sorted(model.path.glob("*.safetensors"))]
-    return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
 def _settings(facts: Mapping[str, Any], digest: str) -> dict[str, Any]:

@@ -6,12 +6,13 @@ from typing import Any
 
 from medlora.config.plan import data_seed, keeps_best
 from medlora.models.files import ModelFiles
+from medlora.models.weight_hash import hash_model
 from medlora.runs.events import append_event, fold, read_events
 from medlora.runs.store import write_results
 from medlora.safety import Policy, assess
 from medlora.training.checkpoints import Checkpoint, keep_newest, problem_of
 from medlora.training.examples import Examples
-from medlora.training.publish import Publication, hash_weights, publish_adapter
+from medlora.training.publish import Publication, publish_adapter
 from medlora.training.session import Fitted, Session
 
 
@@ -89,7 +90,7 @@ def collect_facts(session: Session, files: ModelFiles, examples: Examples, fitte
         "base_model": {
             "name": files.name,
             "revision": files.revision,
-            "weight_hash": hash_weights(files),
+            "weight_hash": hash_model(files),
         },
         "dataset": {
             "name": record["dataset"].get("name") or "dataset",

@@ -9,7 +9,7 @@ from typing import Any
 
 import gradio as gr
 
-from medlora.services import adapters
+from medlora.services import adapter_library, adapters
 from medlora.services.adapters import AdapterCard
 from medlora.ui import present
 from medlora.ui.blocks import Confirmation, actions, card, confirmation, pick, words
@@ -115,7 +115,7 @@ def wire_adapters_tab(tab: AdaptersTab, workspace: Workspace) -> None:
     """What each press does; `chat` belongs to the page, since it leads to another tab."""
 
     def delete(name: str) -> list[Update]:
-        adapters.delete(workspace, name)
+        adapter_library.delete(workspace, name)
         return [gr.update(visible=False), *draw(workspace, None)]
 
     tab.export.wire(lambda name: export(workspace, name), [tab.chosen])

@@ -50,6 +50,21 @@ def load_speakers(base_folder: Path, adapter_folder: Path, *, four_bit: bool) ->
 
     Raises: UserError when the files cannot be used or belong to different models.
     """
+    tokenizer, digest = check_pair(base_folder, adapter_folder)
+    device = choose_device()
+    base = AutoModelForCausalLM.from_pretrained(base_folder, **_options(device, four_bit))
+    if device.type != "cuda":
+        base = base.to(device)
+    model = PeftModelForCausalLM.from_pretrained(base, str(adapter_folder), autocast_adapter_dtype=False)
+    model.eval().requires_grad_(False)
+    return Speakers(model, tokenizer, find_stops(base_folder, tokenizer), digest)
+
+
+def check_pair(base_folder: Path, adapter_folder: Path) -> tuple[ChatTokenizer, str]:
+    """The tokenizer the adapter speaks with and its weights' digest, once it is sure that it fits its base.
+
+    Raises: UserError when the files cannot be used or belong to different models.
+    """
     try:
         files = read_adapter(adapter_folder)
     except RequestError as error:
@@ -59,15 +74,8 @@ def load_speakers(base_folder: Path, adapter_folder: Path, *, four_bit: bool) ->
             f"adapter {adapter_folder.name}: it was trained on other weights than the base model on this "
             "machine; fetch the revision that its provenance names"
         )
-    device = choose_device()
-    base = AutoModelForCausalLM.from_pretrained(base_folder, **_options(device, four_bit))
-    if device.type != "cuda":
-        base = base.to(device)
-    model = PeftModelForCausalLM.from_pretrained(base, str(adapter_folder), autocast_adapter_dtype=False)
-    model.eval().requires_grad_(False)
     brings_own = (adapter_folder / "tokenizer.json").is_file()
-    tokenizer = ChatTokenizer.load(adapter_folder if brings_own else base_folder)
-    return Speakers(model, tokenizer, find_stops(base_folder, tokenizer), files.digest)
+    return ChatTokenizer.load(adapter_folder if brings_own else base_folder), files.digest
 
 
 def _options(device: torch.device, four_bit: bool) -> dict[str, Any]:
