@@ -48,6 +48,7 @@ class Setup:
     eval_batch: int | None = None
     flat: bool = False
     label_only: bool = False
+    compiled: bool = False
     notices: tuple[str, ...] = ()
 
     @property

@@ -15,6 +15,7 @@ from transformers import Trainer
 from transformers.trainer_utils import EvalLoopOutput
 
 from medlora.training.collate import count_tokens
+from medlora.training.kernels import EAGER, Kernels
 from medlora.training.loss import IGNORED, label_loss, stock_loss
 
 
@@ -32,6 +33,7 @@ class LabelTrainer(Trainer):
 
     # Our loss is already divided by the labels of the whole accumulated batch.
     loss_is_scaled_for_ga = True
+    kernels: Kernels = EAGER
 
     def __init__(
         self,
@@ -69,7 +71,7 @@ class LabelTrainer(Trainer):
             return stock_loss(model(**inputs, use_cache=False).logits, targets, denominator)
         base = self._base_model(model)
         hidden = run_decoder(model, base, inputs)
-        return label_loss(hidden, base.get_output_embeddings().weight, targets, denominator)
+        return label_loss(hidden, base.get_output_embeddings().weight, targets, denominator, self.kernels)
 
     def _base_model(self, model: nn.Module) -> Any:
         unwrapped = self.accelerator.unwrap_model(model)

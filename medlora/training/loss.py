@@ -12,8 +12,12 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from medlora.training.kernels import EAGER, Kernels
+
 IGNORED = -100
 _CHUNK_BYTES = 256 * 2**20
+# On a CPU smaller chunks stay nearer to its caches, and the peak is lower.
+_CPU_CHUNK_BYTES = 64 * 2**20
 
 # Settings by which an architecture changes its logits after the head; our loss would not see that.
 _LOGIT_CHANGES = ("final_logit_softcapping", "logits_scaling", "logit_scale", "mup_width_multiplier")
@@ -28,21 +32,27 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, hidden: torch.Tensor, head: torch.Tensor, labels: torch.Tensor, denominator: float
+        ctx: Any,
+        hidden: torch.Tensor,
+        head: torch.Tensor,
+        labels: torch.Tensor,
+        denominator: float,
+        kernels: Kernels,
     ) -> torch.Tensor:
         wants_gradient = ctx.needs_input_grad[0]
         gradient = torch.empty_like(hidden) if wants_gradient else hidden.new_empty(0)
         total = torch.zeros((), dtype=torch.float32, device=hidden.device)
-        chunk = max(16, _CHUNK_BYTES // (4 * head.shape[0]))
+        budget = _CPU_CHUNK_BYTES if hidden.device.type == "cpu" else _CHUNK_BYTES
+        chunk = max(16, budget // (4 * head.shape[0]))
         for begin in range(0, hidden.shape[0], chunk):
             rows, targets = hidden[begin : begin + chunk], labels[begin : begin + chunk]
-            logits = (rows @ head.t()).float()
-            normaliser = torch.logsumexp(logits, dim=-1)
-            total += (normaliser - logits.gather(1, targets[:, None])[:, 0]).sum()
+            logits = rows @ head.t()
+            normaliser = kernels.log_normaliser(logits)
+            total += (normaliser - logits.gather(1, targets[:, None])[:, 0].float()).sum()
             if wants_gradient:
-                probabilities = logits.sub_(normaliser[:, None]).exp_()
-                probabilities[torch.arange(len(targets), device=targets.device), targets] -= 1
-                gradient[begin : begin + chunk] = probabilities.to(head.dtype) @ head
+                chances = kernels.probabilities(logits, normaliser)
+                chances[torch.arange(len(targets), device=targets.device), targets] -= 1
+                gradient[begin : begin + chunk] = chances @ head
         ctx.save_for_backward(gradient)
         ctx.denominator = denominator
         return total / denominator
@@ -51,11 +61,15 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
     def backward(ctx: Any, *outer: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         """Why in float32: a gradient already divided by thousands of labels would vanish in float16."""
         (gradient,) = ctx.saved_tensors
-        return (gradient.float() * (outer[0] / ctx.denominator)).to(gradient.dtype), None, None, None
+        return (gradient.float() * (outer[0] / ctx.denominator)).to(gradient.dtype), None, None, None, None
 
 
 def label_loss(
-    hidden: torch.Tensor, head: torch.Tensor, shift_labels: torch.Tensor, denominator: float | None = None
+    hidden: torch.Tensor,
+    head: torch.Tensor,
+    shift_labels: torch.Tensor,
+    denominator: float | None = None,
+    kernels: Kernels = EAGER,
 ) -> torch.Tensor:
     """Cross entropy of the label positions, divided by `denominator` (their number by default).
 
@@ -65,14 +79,19 @@ def label_loss(
     keep = (shift_labels != IGNORED).reshape(-1)
     rows = hidden.reshape(-1, hidden.shape[-1])[keep].to(head.dtype)
     targets = shift_labels.reshape(-1)[keep]
-    return chunked_loss(rows, head, targets, denominator)
+    return chunked_loss(rows, head, targets, denominator, kernels)
 
 
 def chunked_loss(
-    rows: torch.Tensor, head: torch.Tensor, targets: torch.Tensor, denominator: float | None = None
+    rows: torch.Tensor,
+    head: torch.Tensor,
+    targets: torch.Tensor,
+    denominator: float | None = None,
+    kernels: Kernels = EAGER,
 ) -> torch.Tensor:
     """The same for label positions that were already picked out: rows (labels, width), targets (labels,)."""
-    loss: torch.Tensor = _ChunkedCrossEntropy.apply(rows, head, targets, denominator or max(len(targets), 1))
+    divisor = denominator or max(len(targets), 1)
+    loss: torch.Tensor = _ChunkedCrossEntropy.apply(rows, head, targets, divisor, kernels)
     return loss
 
 

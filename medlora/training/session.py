@@ -34,6 +34,7 @@ from medlora.training.device import (
     save_setup,
 )
 from medlora.training.examples import Examples, prepare_examples
+from medlora.training.fast_path import is_worth_compiling, take_fast_path
 from medlora.training.fit import LabelTrainer
 from medlora.training.folders import checkpoint_folder
 from medlora.training.model import AdapterFacts, attach_adapter, load_base, target_modules
@@ -156,6 +157,13 @@ def fit(session: Session, files: ModelFiles, examples: Examples, resume: Checkpo
     model, adapter = attach_adapter(base, config, setup, modules)
     if known is None:
         setup = _proven(session, model, examples, setup)
+    if setup.compiled:
+        session.phase("preparing", "compiling for this machine; half a minute when it is the first time")
+    fast = take_fast_path(model, examples.train, setup, session.ws.private / "kernels")
+    if fast.notice:
+        session.notice(fast.notice)
+    if known is None:
+        setup = replace(setup, compiled=setup.compiled and fast.lacking is None)
         save_setup(session.run.root / "setup.json", setup)
     total = count_steps(config, len(examples.train))
     _announce_plan(session, setup, adapter, examples, total)
@@ -168,6 +176,7 @@ def fit(session: Session, files: ModelFiles, examples: Examples, resume: Checkpo
         keep_best = bool(examples.evaluation) and keeps_best(config)
         callbacks = [reporter, Checkpointer(session.run, keep_best), early, stopper, LongerSchedule()]
         trainer = build_trainer(session, model, setup, examples, callbacks)
+        trainer.kernels = fast.kernels
         if resume is None and trial_is_due(setup, config, facts, examples.longest):
             _try_longest(session, trainer, examples, setup)
         session.phase("training", f"step {resume.step if resume else 0} of {total}")
@@ -226,7 +235,10 @@ def _choose(
     if flat and setup.device == "cpu":
         free = psutil.virtual_memory().available
         batch, portions = cut_batches(config, facts, examples.lengths, free)
-    return replace(setup, flat=flat, micro_batch=batch, accumulation=portions)
+    setup = replace(setup, flat=flat, micro_batch=batch, accumulation=portions)
+    steps = count_steps(config, len(examples.train))
+    tokens = steps * batch * portions * sum(examples.lengths) // max(1, len(examples.lengths))
+    return replace(setup, compiled=is_worth_compiling(setup, facts, tokens))
 
 
 def _proven(session: Session, model: Any, examples: Examples, setup: Setup) -> Setup:
@@ -237,6 +249,7 @@ def _proven(session: Session, model: Any, examples: Examples, setup: Setup) -> S
     plain = replace(
         setup,
         flat=False,
+        compiled=False,
         micro_batch=training.per_device_train_batch_size,
         accumulation=training.gradient_accumulation_steps,
     )
@@ -276,6 +289,7 @@ def _announce_plan(
         precision=setup.precision,
         attention=setup.attention,
         unpadded=setup.flat,
+        compiled=setup.compiled,
         threads=setup.threads,
         micro_batch=setup.micro_batch,
         accumulation=setup.accumulation,

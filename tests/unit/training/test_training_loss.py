@@ -29,7 +29,7 @@ def draw(seed: int = 0) -> tuple[Any, Any, Any]:
 def test_values_and_gradients_equal_those_from_full_logits(
     monkeypatch: pytest.MonkeyPatch, chunk_bytes: int
 ) -> None:
-    monkeypatch.setattr(loss_module, "_CHUNK_BYTES", chunk_bytes)
+    monkeypatch.setattr(loss_module, "_CPU_CHUNK_BYTES", chunk_bytes)
     hidden, head, labels = draw()
     ours = label_loss(hidden, head, labels)
     (gradient,) = torch.autograd.grad(ours, hidden)
