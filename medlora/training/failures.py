@@ -9,7 +9,14 @@ from medlora.training.fit import NonFiniteLossError
 
 Explanation = tuple[str, str | None]  # reason, hint
 
-_NO_SPACE = ("no space left on device", "disk quota exceeded", "not enough space on the disk")
+# The last two are torch's: its writer does not pass on the system's own words.
+_NO_SPACE = (
+    "no space left on device",
+    "disk quota exceeded",
+    "not enough space on the disk",
+    "pytorchstreamwriter failed writing",
+    "inline_container.cc",
+)
 _NO_MEMORY = ("out of memory", "can't allocate memory", "cannot allocate memory", "not enough memory")
 
 
