@@ -19,7 +19,7 @@ from medlora.training.kernels import EAGER, Kernels, compile_kernels
 from medlora.training.proof import gradients_agree
 
 # Tokens times parameters: below, compiling for half a minute takes longer than it saves.
-# Source: benchmarks/train.py on two machines; about a minute of training the starter model.
+# Source: docs/performance.md; about a minute of training the starter model.
 _WORTH_COMPILING = 5e12
 _SMALLEST_WIDTH = 256
 
