@@ -22,6 +22,7 @@ def test_what_the_user_can_mend_is_said_as_it_is() -> None:
     [
         OSError(errno.ENOSPC, "No space left on device"),
         RuntimeError("Error while serializing: I/O error: No space left on device (os error 28)"),
+        RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 40896 vs 40784"),
     ],
 )
 def test_a_full_disk_is_recognised(error: Exception) -> None:
