@@ -18,6 +18,7 @@ from medlora.cli import (
     machine,
     run_records,
     runs,
+    scripts,
     users,
 )
 
@@ -36,6 +37,7 @@ cli.add_typer(audit.commands, name="safety")
 cli.add_typer(adapters.commands, name="adapters")
 cli.add_typer(users.commands, name="users")
 cli.add_typer(feedback.commands, name="feedback")
+cli.add_typer(scripts.commands, name="script")
 cli.command("app")(machine.open_app)
 cli.command("doctor")(machine.doctor)
 cli.command("train")(runs.train)

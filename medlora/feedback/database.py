@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +20,7 @@ from medlora.feedback.migrations import MIGRATIONS
 from medlora.workspace import Workspace, make_private
 
 _WAIT_S = 30.0
+_LOOK_S = 0.02
 
 
 def database_path(ws: Workspace) -> Path:
@@ -74,10 +76,24 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
     connection.execute("PRAGMA secure_delete = ON")
     connection.execute("PRAGMA foreign_keys = ON")
     connection.execute("PRAGMA synchronous = FULL")
-    if connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
-        connection.execute("PRAGMA journal_mode = WAL")
+    _use_log(connection)
     if _version(connection) != len(MIGRATIONS):
         _migrate(connection, path)
+
+
+def _use_log(connection: sqlite3.Connection) -> None:
+    """Switch to the write-ahead log, once in a file's life.
+
+    Why a loop: while another process looks at the file SQLite refuses the switch at once, without waiting.
+    """
+    deadline = time.monotonic() + _WAIT_S
+    while connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(_LOOK_S)
 
 
 def _version(connection: sqlite3.Connection) -> int:

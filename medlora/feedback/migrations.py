@@ -28,5 +28,20 @@ CREATE INDEX votes_left ON votes (left_id);
 CREATE INDEX votes_right ON votes (right_id);
 """
 
-MIGRATIONS: tuple[str, ...] = (_ANSWERS_RATINGS_VOTES,)
+_SCRIPTS = """
+CREATE TABLE scripts (
+    script_id TEXT PRIMARY KEY, name TEXT NOT NULL, created TEXT NOT NULL, prompts TEXT NOT NULL,
+    seats TEXT NOT NULL, stop INTEGER NOT NULL DEFAULT 0, owner_pid INTEGER, owner_start REAL,
+    problem TEXT NOT NULL DEFAULT ''
+) STRICT;
+CREATE TABLE script_answers (
+    script_id TEXT NOT NULL REFERENCES scripts ON DELETE CASCADE,
+    position INTEGER NOT NULL, seat INTEGER NOT NULL,
+    answer_id TEXT NOT NULL REFERENCES answers ON DELETE CASCADE,
+    PRIMARY KEY (script_id, position, seat)
+) STRICT;
+CREATE INDEX script_answers_answer ON script_answers (answer_id);
+"""
+
+MIGRATIONS: tuple[str, ...] = (_ANSWERS_RATINGS_VOTES, _SCRIPTS)
 """What leads from version n to n + 1, n counted from 0: an empty file."""

@@ -62,6 +62,9 @@ class Answer:
     answer_id: str = field(default_factory=lambda: new_id("answer"))
     created: str = field(default_factory=now)
 
+    def __hash__(self) -> int:
+        return hash(self.answer_id)
+
     @property
     def question(self) -> str:
         """What was asked last."""

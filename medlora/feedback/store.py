@@ -51,9 +51,15 @@ def save_rating(ws: Workspace, answer: Answer, rating: Rating) -> Rating:
 
 
 def save_vote(ws: Workspace, vote: Vote) -> None:
-    """Keep a vote with both answers."""
+    """Keep a vote with both answers; one person's second vote on them takes the place of the first."""
+    sides = (vote.left.answer_id, vote.right.answer_id)
     with connect(ws, write=True) as db:
         put_answers(db, [vote.left, vote.right])
+        db.execute(
+            "DELETE FROM votes WHERE rater = ? AND ((left_id = ? AND right_id = ?) OR "
+            "(left_id = ? AND right_id = ?))",
+            (vote.rater, *sides, *reversed(sides)),
+        )
         values = {
             "vote_id": vote.vote_id,
             "created": vote.created,
@@ -86,7 +92,9 @@ def list_ratings(ws: Workspace, selection: Selection | None = None) -> list[Rate
     )
     with connect(ws) as db:
         rows = db.execute(query, values).fetchall()
-    return [RatedAnswer(Rating(**{name: row[name] for name in _RATING}), _answer(row, "a_")) for row in rows]
+    return [
+        RatedAnswer(Rating(**{name: row[name] for name in _RATING}), read_answer(row, "a_")) for row in rows
+    ]
 
 
 def find_rating(ws: Workspace, answer_id: str, rater: str) -> Rating | None:
@@ -112,8 +120,8 @@ def list_votes(ws: Workspace, selection: Selection | None = None) -> list[Vote]:
         rows = db.execute(query, values).fetchall()
     votes = [
         Vote(
-            row["rater"], row["verdict"], _answer(row, "l_"), _answer(row, "g_"), bool(row["blinded"]),
-            row["vote_id"], row["created"],
+            row["rater"], row["verdict"], read_answer(row, "l_"), read_answer(row, "g_"),
+            bool(row["blinded"]), row["vote_id"], row["created"],
         )
         for row in rows
     ]  # fmt: skip
@@ -141,10 +149,11 @@ def rename_adapter(ws: Workspace, name: str, new_name: str) -> None:
 
 
 def drop_loose_answers(db: sqlite3.Connection) -> None:
-    """Answers that no rating and no vote speaks of go, within a transaction that is open."""
+    """Answers that no rating, vote or script speaks of go, within a transaction that is open."""
     db.execute(
         "DELETE FROM answers WHERE answer_id NOT IN (SELECT answer_id FROM ratings "
-        "UNION SELECT left_id FROM votes UNION SELECT right_id FROM votes)"
+        "UNION SELECT left_id FROM votes UNION SELECT right_id FROM votes "
+        "UNION SELECT answer_id FROM script_answers)"
     )
 
 
@@ -164,7 +173,13 @@ def _narrow(selection: Selection, time: str, adapter: str) -> tuple[str, list[st
     return (f" WHERE {' AND '.join(parts)}" if parts else ""), values
 
 
-def _answer(row: sqlite3.Row, prefix: str) -> Answer:
+def answer_columns(table: str, prefix: str) -> str:
+    """The columns from which `read_answer` reads."""
+    return ", ".join(f"{table}.{name} AS {prefix}{name}" for name in _ANSWER)
+
+
+def read_answer(row: sqlite3.Row, prefix: str) -> Answer:
+    """The answer in a row that was selected with `answer_columns`."""
     values: dict[str, Any] = {name: row[prefix + name] for name in _ANSWER}
     values["turns"] = tuple(json.loads(values["turns"]))
     values["settings"] = json.loads(values["settings"])

@@ -95,11 +95,16 @@ def _remember_rater(ws: Workspace, name: str) -> None:
         write_json(make_private(ws.drafts) / "rater.json", {"name": name})
 
 
+def clean_name(name: str) -> str:
+    """A name as it is kept: one line, no invisible characters; empty if there is none."""
+    return clean_title(name)[:60] if name.strip() else ""
+
+
 def _check_rater(name: str) -> str:
-    cleaned = clean_title(name) if name.strip() else ""
+    cleaned = clean_name(name)
     if not cleaned:
         raise UserError("rating: your name: it is missing; write a name or initials, it is asked once")
-    return cleaned[:60]
+    return cleaned
 
 
 # Say

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from medlora.dataset.phi import scan_object
 from medlora.dataset.store import DatasetCard, PhiChoice
 from medlora.errors import UserError
 from medlora.feedback import store
@@ -206,6 +207,11 @@ def export_feedback(
         raise UserError(_explain_nothing(kind, found))
     write_harvest(found.rows, target)
     return found
+
+
+def count_personal(rows: Iterable[Row]) -> int:
+    """How many rows may identify a person."""
+    return sum(any(True for _ in scan_object(row, 0)) for row in rows)
 
 
 def add_to_dataset(ws: Workspace, options: LearningOptions | None = None) -> tuple[DatasetCard, Harvest]:

@@ -93,8 +93,9 @@ def build_chat_tab() -> ChatTab:
             banner = words(elem_id="chat-banner")
             log = gr.Chatbot(
                 [], elem_id="chat-log", show_label=False, height=520, buttons=["copy"], allow_tags=False,
-                latex_delimiters=[], feedback_options=None, placeholder=PLACEHOLDER, layout="bubble",
-                examples=[{"text": example} for example in EXAMPLES], group_consecutive_messages=False,
+                latex_delimiters=[], feedback_options=("Like", "Dislike"), placeholder=PLACEHOLDER,
+                layout="bubble", examples=[{"text": example} for example in EXAMPLES],
+                group_consecutive_messages=False,
             )  # fmt: skip
             phi = confirmation("Send it anyway", "Change it", "chat-phi")
             message = gr.Textbox(

@@ -15,6 +15,7 @@ from medlora.dataset.phi import find_phi
 from medlora.errors import UserError
 from medlora.services import adapters
 from medlora.services.chat import ChatService, ChatSettings, ChatUpdate
+from medlora.services.feedback import describe_answer
 from medlora.ui import present
 from medlora.ui.blocks import pick
 from medlora.ui.chat_view import Conversation, show_bubbles, show_foot, show_writing
@@ -135,7 +136,8 @@ def answer(
                 stage, shown_at = waiting, time.monotonic()
                 yield None, show_writing(lines, last)
     fixed = last.level if last.action in ("defer", "block") else ""
-    ended = conversation.add("assistant", last.text, show_foot(last), fixed)
+    kept = describe_answer(conversation.turns(), last, settings)
+    ended = conversation.add("assistant", last.text, show_foot(last), fixed, kept)
     yield ended, show_bubbles(ended.lines)
 
 

@@ -10,6 +10,7 @@ from medlora.ui.present import count, markdown, text
 from medlora.ui.safety_view import show_level
 
 if TYPE_CHECKING:
+    from medlora.feedback.records import Answer
     from medlora.services.chat import ChatUpdate
 
 PLACEHOLDER = (
@@ -37,6 +38,8 @@ class Line:
     foot: str = ""
     fixed: str = ""
     """The level of a fixed text that stands where a model's answer would; empty for words of a model."""
+    answer: Answer | None = None
+    """What a rating of it would keep."""
 
 
 @dataclass(frozen=True)
@@ -46,8 +49,10 @@ class Conversation:
     chat_id: str
     lines: tuple[Line, ...] = field(default_factory=tuple)
 
-    def add(self, role: str, content: str, foot: str = "", fixed: str = "") -> Conversation:
-        return replace(self, lines=(*self.lines, Line(role, content, foot, fixed)))
+    def add(
+        self, role: str, content: str, foot: str = "", fixed: str = "", answer: Answer | None = None
+    ) -> Conversation:
+        return replace(self, lines=(*self.lines, Line(role, content, foot, fixed, answer)))
 
     def turns(self) -> list[dict[str, str]]:
         """What the services are shown: roles and words."""

@@ -59,7 +59,8 @@ class Download:
 def download(label: str, elem_id: str, **button: Any) -> Download:
     """Render the button and its hidden link."""
     visible = gr.Button(label, elem_id=elem_id, **button)
-    hidden = gr.DownloadButton(label, visible="hidden", elem_id=f"{elem_id}-file")
+    # Why a class too: a hidden part comes into sight when what it lies in is shown later.
+    hidden = gr.DownloadButton(label, visible="hidden", elem_id=f"{elem_id}-file", elem_classes="ml-hidden")
     return Download(visible, hidden)
 
 

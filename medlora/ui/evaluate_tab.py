@@ -118,13 +118,10 @@ def _mark(adapter: str | None, latest: EvaluationView | None, result: dict[str, 
 
 
 def build_evaluate_tab() -> EvaluateTab:
-    """Render the tab's widgets."""
-    words(
-        present.lead("Evaluate", "What the training changed: the adapter beside its base, on the same rows.")
-    )
+    """Render the section's widgets."""
     with row():
         with card(scale=2):
-            words(present.heading("Measure an adapter"))
+            words(present.heading("Measure an adapter", "Beside its base, on the same rows."))
             adapter = gr.Dropdown([], label="Adapter", elem_id="evaluate-adapter", filterable=False)
             dataset = gr.Dropdown(
                 [("The rows held back from its training", HELD_BACK)],

@@ -118,3 +118,5 @@ def guarded(
 
 for_chat = functools.partial(guarded, needs=Permission.CHAT)
 """`guarded` for whatever belongs to a conversation: everybody who is let in may do it."""
+for_ratings = functools.partial(guarded, needs=Permission.RATE)
+"""`guarded` for whatever says something of an answer: testers may, a demo's visitors may not."""

@@ -17,7 +17,8 @@ from medlora.ui import (
     chat_turns,
     configure_tab,
     data_tab,
-    evaluate_tab,
+    evaluate_page,
+    rating_panel,
     safety_tab,
     train_tab,
 )
@@ -26,6 +27,7 @@ from medlora.ui.dataset_removal import Shown
 from medlora.ui.events import POLL, current_caller, guarded
 from medlora.ui.gate import Everyone
 from medlora.ui.header import DeviceWatch, RunningJob, show_header, show_running
+from medlora.ui.keys import PRESS_BY_KEY
 from medlora.ui.launch import Hosting
 from medlora.ui.open_page import OpenPage
 from medlora.ui.visitors import account_name, is_kept_here, show_banner, wire_visitors
@@ -43,7 +45,8 @@ class Tabs:
     configure: configure_tab.ConfigureTab
     train: train_tab.TrainTab
     chat: chat_tab.ChatTab
-    evaluate: evaluate_tab.EvaluateTab
+    rating: rating_panel.RatingPanel
+    evaluate: evaluate_page.EvaluatePage
     adapters: adapters_tab.AdaptersTab
     safety: safety_tab.SafetyTab
 
@@ -98,21 +101,21 @@ def build_page(workspace: Workspace, hosting: Hosting | None = None) -> OpenPage
                 training = train_tab.build_train_tab()
             with gr.Tab("Chat", id="chat") as chat_page:
                 talk = chat_tab.build_chat_tab()
-            with gr.Tab("Evaluate", id="evaluate") as evaluate_page:
-                measured = evaluate_tab.build_evaluate_tab()
+                rating = rating_panel.build_rating_panel()
+            with gr.Tab("Evaluate", id="evaluate") as evaluate_room:
+                evaluate = evaluate_page.build_evaluate_page()
             with gr.Tab("Adapters", id="adapters") as adapters_page:
                 library = adapters_tab.build_adapters_tab()
             with gr.Tab("Safety", id="safety") as safety_page:
                 safety = safety_tab.build_safety_tab()
         timer = gr.Timer(REFRESH_S)
-        tabs = Tabs(data, configure, training, talk, measured, library, safety)
-        pages = Pages(strip, configure_page, train_page, chat_page, adapters_page, safety_page)
+        tabs = Tabs(data, configure, training, talk, rating, evaluate, library, safety)
+        pages = Pages(strip, configure_page, train_page, chat_page, evaluate_room, adapters_page, safety_page)
         _wire_tabs(tabs, workspace, chat)
-        evaluate_tab.wire_evaluate_tab(measured, workspace, evaluate_page, timer)
         _wire_moves(tabs, pages, running)
         _wire_openings(tabs, pages, chat)
         _wire_refresh(demo, timer, (header, running), tabs, pages, Surroundings(workspace, device))
-        wire_visitors(demo, style, strip)
+        wire_visitors(demo, style, strip, evaluate.strip)
     return OpenPage(demo, chat, hosting.identity or Everyone(OWNER))
 
 
@@ -124,6 +127,7 @@ class Pages:
     configure: gr.Tab
     train: gr.Tab
     chat: gr.Tab
+    evaluate: gr.Tab
     adapters: gr.Tab
     safety: gr.Tab
 
@@ -141,6 +145,8 @@ def _wire_tabs(tabs: Tabs, workspace: Workspace, chat: ChatService) -> None:
     configure_tab.wire_configure_tab(tabs.configure, workspace)
     train_tab.wire_train_tab(tabs.train, workspace)
     chat_tab.wire_chat_tab(tabs.chat, workspace, chat)
+    rating_panel.wire_rating_panel(tabs.rating, tabs.chat.conversation, tabs.chat.log, workspace)
+    evaluate_page.wire_evaluate_page(tabs.evaluate, workspace, chat)
     adapters_tab.wire_adapters_tab(tabs.adapters, workspace)
     written = safety_tab.wire_safety_tab(tabs.safety, workspace)
     written.then(guarded(lambda: configure_tab.open_draft(workspace)), None, tabs.configure.opened, **POLL)
@@ -207,6 +213,9 @@ def _wire_openings(tabs: Tabs, pages: Pages, chat: ChatService) -> None:
         tabs.safety.asked,
         tabs.safety.opened,
         **POLL,
+    )
+    evaluate_page.wire_look(tabs.evaluate, tabs.data, workspace).success(
+        _go_to("data"), None, pages.strip, **POLL
     )
     for button, source, choose in (
         (train.chat, train.run, lambda run_id: train_tab.adapter_of(workspace, run_id)),
@@ -275,3 +284,7 @@ def _wire_refresh(
     )
     speakers = guarded(lambda: chat_turns.offer_speakers(workspace, None), needs=Permission.CHAT)
     demo.load(speakers, None, tabs.chat.speaker, **POLL)
+    evaluate_page.wire_openings(tabs.evaluate, pages.evaluate, timer, workspace)
+    rater = guarded(lambda: rating_panel.offer_rater(workspace), needs=Permission.RATE)
+    demo.load(rater, None, tabs.rating.rater, **POLL)
+    demo.load(None, None, None, js=PRESS_BY_KEY)

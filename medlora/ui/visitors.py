@@ -18,9 +18,12 @@ _TAB_NEEDS = {
     "data": Permission.WATCH,
     "train": Permission.WATCH,
     "chat": Permission.CHAT,
+    "evaluate": Permission.RATE,
     "safety": Permission.WATCH,
 }
-
+# The sections of the Evaluate tab that testers do not see.
+_ADMINS_SECTIONS = ("measure", "ratings")
+_THUMBS = ("#chat-log button[aria-label=Like]", "#chat-log button[aria-label=Dislike]")
 
 # The cards and buttons, on tabs that a guest sees, which only an admin may use.
 _ADMINS_CARDS = (
@@ -40,20 +43,25 @@ def hidden_tabs(caller: Caller) -> list[str]:
 
 
 def show_tabs(banner: str) -> list[Any]:
-    """A style that hides what is not for this visitor, and the tab to begin with, which is the chat.
+    """A style that hides what is not for this visitor, and where they begin: the chat, the blind comparison.
 
     Why a style: Gradio 6.31 keeps a tab's button whatever an event says of its visibility.
     """
     caller = current_caller() or OWNER
     if caller.may(Permission.MANAGE):
-        return [gr.skip(), gr.skip()]
+        return [gr.skip(), gr.skip(), gr.skip()]
     hidden = hidden_tabs(caller)
-    menu = ["#tabs .overflow-menu"] if len(hidden) == len(_TABS) - 1 else []
-    tabs = [f"#tabs [data-tab-id={name}]" for name in hidden]
+    menu = [] if caller.may(Permission.WATCH) else ["#tabs .overflow-menu"]
+    tabs = [f"#tabs [data-tab-id={name}]" for name in (*hidden, *_ADMINS_SECTIONS)]
+    thumbs = [] if caller.may(Permission.RATE) else [*_THUMBS]
     cards = [f".ml-card:has(#{name})" for name in _ADMINS_CARDS]
     buttons = [f"#{name}" for name in _ADMINS_BUTTONS]
-    rule = ",".join([*tabs, *menu, *cards, *buttons])
-    return [f"<style>{rule}{{display:none!important}}</style>{banner}", gr.Tabs(selected="chat")]
+    rule = ",".join([*tabs, *menu, *thumbs, *cards, *buttons])
+    return [
+        f"<style>{rule}{{display:none!important}}</style>{banner}",
+        gr.Tabs(selected="chat"),
+        gr.Tabs(selected="compare"),
+    ]
 
 
 def show_banner(banner: tuple[str, str] | None) -> str:
@@ -73,7 +81,8 @@ def account_name() -> str:
     return caller.name if caller is not None else ""
 
 
-def wire_visitors(demo: gr.Blocks, style: gr.HTML, strip: gr.Tabs) -> None:
+def wire_visitors(demo: gr.Blocks, style: gr.HTML, strip: gr.Tabs, sections: gr.Tabs) -> None:
     """Show each visitor their own when the page opens, below the banner that stands there already."""
     banner = str(style.value or "")
-    demo.load(guarded(lambda: show_tabs(banner), needs=Permission.CHAT), None, [style, strip], **POLL)
+    shown = [style, strip, sections]
+    demo.load(guarded(lambda: show_tabs(banner), needs=Permission.CHAT), None, shown, **POLL)

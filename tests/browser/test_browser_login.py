@@ -37,7 +37,7 @@ def log_in(page: Page, name: str, password: str = PASSWORD) -> None:
     page.get_by_role("button", name="Log in").click()
 
 
-def test_a_tester_logs_in_sees_the_chat_alone_and_logs_out(guarded_app: App, visit: Visitor) -> None:
+def test_a_tester_logs_in_sees_chat_and_judging_alone_and_logs_out(guarded_app: App, visit: Visitor) -> None:
     guest = visit(guarded_app)
     page = guest.page
     page.goto(guest.url)
@@ -46,7 +46,10 @@ def test_a_tester_logs_in_sees_the_chat_alone_and_logs_out(guarded_app: App, vis
     log_in(page, "tom")
     page.locator("#tabs [data-tab-id=data]").first.wait_for(state="hidden")
     page.get_by_role("heading", name="Chat", exact=True, level=2).wait_for()
-    assert page.get_by_role("tab").all_inner_texts() == ["Chat"]
+    assert page.get_by_role("tab").all_inner_texts() == ["Chat", "Evaluate"]
+    page.get_by_role("tab", name="Evaluate").click()
+    page.get_by_role("heading", name="Compare blind").wait_for()
+    assert page.get_by_role("tab").all_inner_texts()[2:] == ["Compare blind", "Test scripts"]
     page.locator(".ml-account", has_text="tom").wait_for()
     assert page.locator(".toast-body").count() == 0, "what is refused silently is never offered"
     page.get_by_role("button", name="Log out").click()

@@ -8,13 +8,13 @@ import sqlite3
 import subprocess
 import sys
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
 
 from medlora.errors import UserError
-from medlora.feedback import store
+from medlora.feedback import scripts, store
 from medlora.feedback.database import connect, database_path
 from medlora.feedback.migrations import MIGRATIONS
 from medlora.feedback.records import Answer, Rating, Vote
@@ -171,3 +171,78 @@ def test_a_writer_waits_for_another_one_instead_of_failing(ws: Workspace) -> Non
         writer.communicate(timeout=60)
     assert writer.returncode == 0
     assert sorted(item.rating.rater for item in store.list_ratings(ws)) == ["Ada", "Ben"]
+
+
+VERSION_1 = """
+CREATE TABLE answers (
+    answer_id TEXT PRIMARY KEY, created TEXT NOT NULL, turns TEXT NOT NULL, text TEXT NOT NULL,
+    base_model TEXT NOT NULL, adapter TEXT, weights TEXT, level TEXT NOT NULL, action TEXT NOT NULL,
+    system_prompt TEXT NOT NULL, settings TEXT NOT NULL, catalogue TEXT NOT NULL,
+    whole INTEGER NOT NULL
+) STRICT;
+CREATE TABLE ratings (
+    rating_id TEXT PRIMARY KEY, answer_id TEXT NOT NULL REFERENCES answers ON DELETE CASCADE,
+    rater TEXT NOT NULL, created TEXT NOT NULL, changed TEXT NOT NULL,
+    safety TEXT CHECK (safety IN ('safe', 'unsafe')),
+    correctness TEXT CHECK (correctness IN ('correct', 'incomplete', 'incorrect')),
+    tone TEXT, comment TEXT NOT NULL, correction TEXT NOT NULL,
+    UNIQUE (answer_id, rater)
+) STRICT;
+CREATE TABLE votes (
+    vote_id TEXT PRIMARY KEY, created TEXT NOT NULL, rater TEXT NOT NULL,
+    verdict TEXT NOT NULL CHECK (verdict IN ('left', 'right', 'tie', 'both_bad')),
+    blinded INTEGER NOT NULL,
+    left_id TEXT NOT NULL REFERENCES answers ON DELETE CASCADE,
+    right_id TEXT NOT NULL REFERENCES answers ON DELETE CASCADE
+) STRICT;
+INSERT INTO answers VALUES ('answer-a', '2026-01-01', '[{"role": "user", "content": "Old?"}]', 'Yes.',
+    'starter', 'letters', 'abcdef123456', 'answer', 'answer', '', '{}', '1', 1);
+INSERT INTO answers VALUES ('answer-b', '2026-01-01', '[{"role": "user", "content": "Old?"}]', 'No.',
+    'starter', NULL, 'bbbbbb123456', 'answer', 'answer', '', '{}', '1', 1);
+INSERT INTO ratings VALUES ('rating-a', 'answer-a', 'Ada', '2026-01-01', '2026-01-01', 'safe', 'correct',
+    'fits', '', 'Better.');
+INSERT INTO votes VALUES ('vote-a', '2026-01-01', 'Ada', 'left', 1, 'answer-a', 'answer-b');
+PRAGMA user_version = 1;
+"""
+
+
+def write_version_1(ws: Workspace) -> None:
+    """A file as the first version left it; this text is never brought up to date."""
+    ws.feedback.mkdir(mode=0o700)
+    with closing(sqlite3.connect(database_path(ws))) as db:
+        db.executescript(VERSION_1)
+
+
+def test_a_file_of_the_first_version_keeps_all_it_holds(ws: Workspace) -> None:
+    write_version_1(ws)
+    (item,) = store.list_ratings(ws)
+    assert (item.rating.correction, item.answer.question, item.answer.label) == (
+        "Better.", "Old?", "letters · abcdef123456",
+    )  # fmt: skip
+    (vote,) = store.list_votes(ws)
+    assert vote.winner == item.answer
+    assert scripts.list_scripts(ws) == []
+    with connect(ws) as db:
+        assert db.execute("PRAGMA user_version").fetchone()[0] == len(MIGRATIONS)
+        assert db.execute("PRAGMA foreign_key_check").fetchall() == []
+
+
+def test_processes_that_meet_an_old_file_at_once_migrate_it_once(ws: Workspace) -> None:
+    write_version_1(ws)
+    with start_writer(ws, "Ben", 3) as first, start_writer(ws, "Cyd", 3) as second:
+        for writer in (first, second):
+            writer.communicate(timeout=120)
+    assert (first.returncode, second.returncode) == (0, 0)
+    assert len(store.list_ratings(ws)) == 7
+
+
+def test_a_migration_that_fails_leaves_the_old_file(ws: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_version_1(ws)
+    broken = (*MIGRATIONS, "CREATE TABLE fine (x TEXT); INSERT INTO nowhere VALUES (1)")
+    with monkeypatch.context() as patch:
+        patch.setattr("medlora.feedback.database.MIGRATIONS", broken)
+        with pytest.raises(UserError, match="the ratings cannot be read"):
+            store.list_ratings(ws)
+    with closing(sqlite3.connect(database_path(ws))) as db:
+        assert db.execute("PRAGMA user_version").fetchone()[0] == 1
+    assert len(store.list_ratings(ws)) == 1

@@ -1,0 +1,161 @@
+"""`script`: lists of prompts put to several speakers; run, shared as files, their votes counted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from medlora.cli.feedback import describe_standing, standing_document
+from medlora.cli.output import JsonFlag, print_json, print_table
+from medlora.errors import RunFailedError, UserError
+from medlora.services import script_files, script_sheets, scripts
+from medlora.services.chat import ChatService
+from medlora.services.scripts import ScriptState, Seat
+from medlora.workspace import Workspace
+
+commands = typer.Typer(help="Test scripts: prompts for several speakers.", no_args_is_help=True)
+IdArgument = Annotated[str, typer.Argument(help="The script's id.")]
+AdapterOption = Annotated[list[str] | None, typer.Option("--adapter", help="Who answers; give several.")]
+BaseOption = Annotated[
+    str | None, typer.Option("--base", help="A base model that answers alone, such as starter.")
+]
+
+
+def state_document(state: ScriptState) -> dict[str, Any]:
+    """A script as `--json` prints it, without its prompts."""
+    return {
+        "script_id": state.script.script_id,
+        "name": state.script.name,
+        "created": state.script.created,
+        "status": state.status,
+        "done": state.done,
+        "total": state.total,
+        "speakers": [{"adapter": s.adapter, "base_model": s.base_model} for s in state.script.seats],
+        "problem": state.script.problem or None,
+    }
+
+
+@commands.command("new")
+def new(
+    file: Annotated[Path, typer.Argument(help="Prompts: one a line, as text or as JSON with `prompt`.")],
+    adapter: AdapterOption = None,
+    base: BaseOption = None,
+    name: Annotated[str | None, typer.Option(help="The script's name.")] = None,
+    json: JsonFlag = False,
+) -> None:
+    """Make a script of a file of prompts; it does not run yet."""
+    prompts = scripts.read_prompts(script_files.read_text(file))
+    ws = Workspace.open()
+    made = scripts.create_script(ws, name or file.stem, prompts, _seats(adapter, base))
+    _print_state(scripts.read_state(ws, made.script_id), json)
+
+
+def _seats(adapters: list[str] | None, base: str | None) -> list[Seat]:
+    seats = [Seat(adapter=name) for name in adapters or ()]
+    return [*seats, Seat(base_model=base)] if base else seats
+
+
+@commands.command("list")
+def list_scripts(json: JsonFlag = False) -> None:
+    """Every script, the newest first."""
+    states = scripts.list_scripts(Workspace.open())
+    if json:
+        print_json([state_document(state) for state in states])
+        return
+    print_table(
+        ("ID", "NAME", "STATUS", "ANSWERED", "CREATED"),
+        [
+            (s.script.script_id, s.script.name, s.status, f"{s.done} of {s.total}", s.script.created[:16])
+            for s in states
+        ],
+    )
+
+
+@commands.command("run")
+def run(script_id: IdArgument, json: JsonFlag = False) -> None:
+    """Ask what was not asked yet, and wait; Ctrl-C ends it, and `run` goes on later."""
+    ws = Workspace.open()
+    service = ChatService(ws)
+    try:
+        state = scripts.run_script(ws, service, script_id)
+    finally:
+        service.close()
+    _print_state(state, json)
+    if state.status == "failed":
+        raise RunFailedError(state.script.problem)
+
+
+@commands.command("stop")
+def stop(script_id: IdArgument, json: JsonFlag = False) -> None:
+    """Ask a run to end, wherever it runs; what was answered stays."""
+    ws = Workspace.open()
+    scripts.stop_script(ws, script_id)
+    _print_state(scripts.read_state(ws, script_id), json)
+
+
+@commands.command("votes")
+def votes(script_id: IdArgument, json: JsonFlag = False) -> None:
+    """How the speakers did against each other on this script."""
+    ws = Workspace.open()
+    found = script_sheets.script_standings(ws, scripts.read_state(ws, script_id).script)
+    if json:
+        print_json([standing_document(standing) for standing in found])
+        return
+    for standing in found:
+        print(describe_standing(standing))
+    if not found:
+        print("no votes yet")
+
+
+@commands.command("export")
+def export(
+    script_id: IdArgument,
+    to: Annotated[Path, typer.Option("--to", help="The file to write.")],
+    answers: Annotated[
+        bool, typer.Option("--answers", help="With its answers, to be judged elsewhere.")
+    ] = False,
+    json: JsonFlag = False,
+) -> None:
+    """Write a script into a file that can be shared."""
+    ws = Workspace.open()
+    script = scripts.read_state(ws, script_id).script
+    script_files.export_script(ws, script, to, with_answers=answers)
+    if json:
+        print_json({"file": to, "prompts": len(script.prompts), "answers": answers})
+    else:
+        print(to)
+
+
+@commands.command("import")
+def import_script(
+    file: Annotated[Path, typer.Argument(help="A shared script.")],
+    name: Annotated[str, typer.Option(help="Another name for it.")] = "",
+    json: JsonFlag = False,
+) -> None:
+    """Take in a script that somebody shared, with the answers it brings."""
+    ws = Workspace.open()
+    made = script_files.import_script(ws, file, name=name)
+    _print_state(scripts.read_state(ws, made.script_id), json)
+
+
+@commands.command("delete")
+def delete(
+    script_id: IdArgument, yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False
+) -> None:
+    """Delete a script for good; what was rated or voted on stays with its rating."""
+    if not yes:
+        typer.confirm("Delete the script for good?", abort=True)
+    ws = Workspace.open()
+    if scripts.read_state(ws, script_id).going:
+        raise UserError("script: it is running; stop it first")
+    scripts.delete_script(ws, script_id)
+    print(f"{script_id}: deleted")
+
+
+def _print_state(state: ScriptState, as_json: bool) -> None:
+    if as_json:
+        print_json(state_document(state))
+    else:
+        print(f"{state.script.script_id}: {state.script.name}, {state.status}, {state.done} of {state.total}")
