@@ -20,7 +20,7 @@ _CUE_REACH = 14
 _OPENING = 8
 _ECHOES = 6
 _PAPER_CUES = 4
-_STORY_WORDS, _STORY_CUES = 40, 2
+_STORY_WORDS, _STORY_CUES = 40, 3
 _PERSONAL = frozenset(("i", "my", "me", "myself", "he", "she", "him", "you", "help", "please", "now"))
 _ASKING = frozenset(
     (
