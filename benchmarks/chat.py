@@ -1,6 +1,6 @@
 """Chat against plain `transformers.generate`, interleaved, on the same weights.
 
-    python benchmarks/chat.py [--model FOLDER] [--rounds 3] [--threads 1]
+    python -m benchmarks.chat [--model FOLDER] [--rounds 3] [--threads 1]
 
 The peer is installed with medlora itself (transformers). Without --model the prepared starter model is used.
 Every round asks each side in turn; the output holds every round and the medians, since only ratios of

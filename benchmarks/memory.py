@@ -1,6 +1,6 @@
 """Forecast against measured memory: the real worker on models of random weights, on this machine's CPU.
 
-    python benchmarks/memory.py [--cases 4] [--json FILE]
+    python -m benchmarks.memory [--cases 4] [--json FILE]
 
 Every case is a run of two steps in a process of its own. Measured is what the process grew by, from before
 the model was loaded to its peak (`held` and `ended` events of the run); forecast is the total that `config

@@ -1,6 +1,6 @@
 """How fast the safety layer is: assessments by length, screening, and the stream guard.
 
-    python benchmarks/safety.py [--json]
+    python -m benchmarks.safety [--json]
 
 CPU time on one core. The texts are those of the shipped labelled set, joined to the wanted length.
 """
