@@ -1,6 +1,7 @@
 # make run      set up what is missing, then start the app
 # make test     set up what is missing, Chromium included, then pass every test
 # make check    what CI demands: lint, types, import direction, tests
+# make audit    known vulnerabilities of what is installed, and sbom.json; apart, since it changes from day to day
 # On Windows without make, the README gives the plain commands these stand for.
 
 PYTHON ?= python3
@@ -11,7 +12,7 @@ else
 PY := $(VENV)/bin/python
 endif
 
-.PHONY: run test check lint types format clean
+.PHONY: run test check audit lint types format clean
 
 run: $(VENV)/.run
 	$(PY) app.py
@@ -21,6 +22,17 @@ test: $(VENV)/.dev
 	$(PY) -m pytest
 
 check: lint types test
+
+# Tools of its own environment, so that they never change what they look at.
+AUDIT := .venv-audit
+audit: $(VENV)/.run $(AUDIT)/.done
+	$(AUDIT)/bin/cyclonedx-py environment $(PY) --pyproject pyproject.toml --output-reproducible -o sbom.json
+	$(AUDIT)/bin/pip-audit --progress-spinner off --path "$$($(PY) -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"
+
+$(AUDIT)/.done: requirements-audit.txt
+	$(PYTHON) -m venv $(AUDIT)
+	$(AUDIT)/bin/python -m pip install --disable-pip-version-check -q -r requirements-audit.txt
+	@touch $@
 
 lint: $(VENV)/.dev
 	$(PY) -m ruff check .
@@ -48,4 +60,4 @@ $(VENV)/.dev: requirements-dev.txt requirements.txt | $(PY)
 	@touch $@ $(VENV)/.run
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) .venv-audit sbom.json .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
