@@ -12,7 +12,7 @@ import gradio as gr
 from medlora.services import adapter_library, adapters
 from medlora.services.adapters import AdapterCard
 from medlora.ui import present
-from medlora.ui.blocks import Confirmation, actions, card, confirmation, pick, words
+from medlora.ui.blocks import Confirmation, actions, card, confirmation, keep_choice, pick, words
 from medlora.ui.downloads import Download, download, new_download
 from medlora.ui.events import POLL, SILENT, guarded
 from medlora.workspace import Workspace
@@ -73,7 +73,11 @@ def draw(workspace: Workspace, chosen: str | None) -> list[Update]:
     if not cards:
         return [NO_ADAPTER, gr.update(visible=False), pick([], None)]
     tiles = f'<div class="ml-cards">{"".join(show_card(item) for item in cards)}</div>'
-    return [tiles, gr.update(visible=True), pick([(item.name, item.name) for item in cards], chosen)]
+    return [
+        tiles,
+        gr.update(visible=True),
+        keep_choice(pick([(item.name, item.name) for item in cards], chosen), chosen),
+    ]
 
 
 def export(workspace: Workspace, name: str) -> Path:

@@ -54,3 +54,14 @@ def pick(choices: Sequence[tuple[str, str]], value: str | None) -> dict[str, Any
     keys = [key for _, key in choices]
     chosen = value if value in keys else (keys[0] if keys else None)
     return gr.update(choices=list(choices), value=chosen)
+
+
+def keep_choice(update: dict[str, Any], value: str | None) -> dict[str, Any]:
+    """The update of a choice without its value, as long as the one that was looked at still stands.
+
+    Why: a look at the disk answers a moment later. By then the visitor, or a press of Start, may have
+    chosen another one, and the answer must not take that back.
+    """
+    if value is None or update.get("value") != value:
+        return update
+    return {key: kept for key, kept in update.items() if key != "value"}

@@ -17,7 +17,7 @@ from medlora.services import adapters
 from medlora.services.chat import ChatService, ChatSettings, ChatUpdate
 from medlora.services.feedback import describe_answer
 from medlora.ui import present
-from medlora.ui.blocks import pick
+from medlora.ui.blocks import keep_choice, pick
 from medlora.ui.chat_view import Conversation, show_bubbles, show_foot, show_writing
 from medlora.ui.draft import policy_settings
 from medlora.workspace import Workspace
@@ -49,12 +49,12 @@ def speaker_choices(workspace: Workspace) -> list[tuple[str, str]]:
 
 def offer_speakers(workspace: Workspace, speaker: str | None) -> Update:
     """Who may answer now; the choice stays if it still can."""
-    return pick(speaker_choices(workspace), speaker)
+    return keep_choice(pick(speaker_choices(workspace), speaker), speaker)
 
 
 def choose_adapter(workspace: Workspace, name: str | None) -> Update:
     """The same, with this adapter chosen."""
-    return offer_speakers(workspace, ADAPTER + name if name else None)
+    return pick(speaker_choices(workspace), ADAPTER + name if name else None)
 
 
 def settings_of(service: ChatService, speaker: object) -> ChatSettings:

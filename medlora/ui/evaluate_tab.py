@@ -12,7 +12,7 @@ from medlora.errors import UserError
 from medlora.services import adapters, evaluate
 from medlora.services.evaluate import EvaluationView, EvaluationWish
 from medlora.ui import evaluation_view, present
-from medlora.ui.blocks import actions, card, pick, row, words
+from medlora.ui.blocks import actions, card, keep_choice, pick, row, words
 from medlora.ui.events import POLL, SILENT, guarded
 from medlora.ui.train_tab import dataset_choices
 from medlora.workspace import Workspace
@@ -59,7 +59,7 @@ def open_tab(workspace: Workspace, adapter: str | None, dataset: str | None) -> 
     """What can be measured now, and on what."""
     names = [(item.name, item.name) for item in adapters.list_adapters(workspace) if not item.problem]
     places = [("The rows held back from its training", HELD_BACK), *dataset_choices(workspace)]
-    return [pick(names, adapter), pick(places, dataset)]
+    return [keep_choice(pick(names, adapter), adapter), keep_choice(pick(places, dataset), dataset)]
 
 
 def start(

@@ -261,7 +261,7 @@ def _wire_refresh(
         return [*changed, now]
 
     def watch(run_id: str | None, seen: str) -> list[Any]:
-        return train_tab.draw_run(workspace, run_id, seen) or [gr.skip()] * len(train.drawn)
+        return train_tab.follow_run(workspace, run_id, seen) or [gr.skip()] * len(train.drawn)
 
     timer.tick(guarded(refresh, quiet=True, needs=Permission.CHAT), shown, [*heads, shown], **POLL)
     watches: dict[str, Any] = {"needs": Permission.WATCH}
@@ -282,8 +282,6 @@ def _wire_refresh(
     demo.load(
         guarded(lambda: train_tab.open_tab(workspace, None)), None, [train.dataset, train.config], **POLL
     )
-    speakers = guarded(lambda: chat_turns.offer_speakers(workspace, None), needs=Permission.CHAT)
-    demo.load(speakers, None, tabs.chat.speaker, **POLL)
     evaluate_page.wire_openings(tabs.evaluate, pages.evaluate, timer, workspace)
     rater = guarded(lambda: rating_panel.offer_rater(workspace), needs=Permission.RATE)
     demo.load(rater, None, tabs.rating.rater, **POLL)

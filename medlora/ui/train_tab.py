@@ -11,7 +11,7 @@ from medlora.access.roles import Permission
 from medlora.errors import UserError
 from medlora.services import configure, data, train
 from medlora.ui import present, run_view
-from medlora.ui.blocks import Confirmation, actions, card, confirmation, pick, row, words
+from medlora.ui.blocks import Confirmation, actions, card, confirmation, keep_choice, pick, row, words
 from medlora.ui.events import POLL, SILENT, guarded
 from medlora.workspace import Workspace
 
@@ -183,6 +183,12 @@ def draw_run(workspace: Workspace, run_id: str | None, seen: str) -> list[Update
         gr.update(label=_MORE[train.length_unit(workspace, run_id)]),
         mark,
     ]
+
+
+def follow_run(workspace: Workspace, run_id: str | None, seen: str) -> list[Update] | None:
+    """The same for a look every two seconds, which never changes the run that is chosen."""
+    drawn = draw_run(workspace, run_id, seen)
+    return None if drawn is None else [keep_choice(drawn[0], run_id), *drawn[1:]]
 
 
 # Layout and wiring.

@@ -80,10 +80,6 @@ def test_an_adapter_trained_to_deny_an_emergency_cannot_make_the_denial_appear(
     assert "heart attack" not in seen and "a week" not in seen
 
 
-@pytest.mark.xfail(
-    strict=False,
-    reason="the adapter trained in the test once said other words than it was taught: to be mended",
-)
 def test_an_adapter_trained_to_give_doses_cannot_show_one_without_its_note(
     trained: App, visit: Visitor
 ) -> None:

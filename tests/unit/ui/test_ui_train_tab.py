@@ -136,3 +136,17 @@ def test_a_long_run_that_has_just_begun_is_not_squeezed_against_the_axis() -> No
     drawn = run_view.show_loss(state)
     points = drawn.split('points="')[1].split('"')[0].split()
     assert float(points[1].split(",")[0]) - float(points[0].split(",")[0]) > 20
+
+
+def test_a_look_that_answers_late_does_not_take_back_the_run_that_was_started(
+    workspace: Workspace, run: RunPaths
+) -> None:
+    begin(run)
+    looked = train_tab.follow_run(workspace, run.run_id, "")
+    assert looked is not None
+    assert "value" not in looked[0] and [key for _, key in looked[0]["choices"]] == [run.run_id]
+    gone = train_tab.follow_run(workspace, "20200101-000000-gone-0000", "")
+    assert gone is not None and gone[0]["value"] == run.run_id
+    pressed = train_tab.draw_run(workspace, run.run_id, "")
+    assert pressed is not None and pressed[0]["value"] == run.run_id
+    assert train_tab.follow_run(workspace, run.run_id, looked[SEEN]) is None
