@@ -168,11 +168,14 @@ def test_several_people_wait_their_turn_and_get_their_own_answers(
     ws: Workspace, service: ChatService
 ) -> None:
     """Each conversation has its own adapter; a mix-up would show in text, label or place."""
-    ended: dict[str, list[ChatUpdate]] = {}
+    heard: dict[str, list[ChatUpdate]] = {}
 
     def talk(name: str, adapter: str | None) -> None:
-        ended[name] = list(service.reply(name, _ask(), _settings(ws, adapter, longest=40)))
+        for update in service.reply(name, _ask(), _settings(ws, adapter, longest=40)):
+            heard.setdefault(name, []).append(update)
 
+    talker = service.reply("talker", _ask(), _settings(ws, None, longest=900))
+    next(update for update in talker if update.tokens > 3)
     threads = [
         threading.Thread(target=talk, args=(f"{adapter}-{number}", adapter))
         for number in range(3)
@@ -180,15 +183,22 @@ def test_several_people_wait_their_turn_and_get_their_own_answers(
     ]
     for thread in threads:
         thread.start()
+    deadline = time.monotonic() + 60
+    while sum(any(u.queue_place for u in updates) for updates in list(heard.values())) < 6:
+        assert time.monotonic() < deadline, "while somebody is answered, all others wait"
+        time.sleep(0.01)
+    service.stop("talker")
+    _last(talker)
     for thread in threads:
         thread.join(60)
-    for name, updates in ended.items():
+    assert len(heard) == 6
+    for name, updates in heard.items():
         adapter = name.split("-")[0]
         assert updates[-1].adapter == adapter
         assert updates[-1].text == SAYS if adapter == "kind" else "withheld" in updates[-1].text
-    places = {update.queue_place for updates in ended.values() for update in updates}
-    assert {1, 2} < places
-    assert max(place or 0 for place in places) <= 5
+    places = {update.queue_place for updates in heard.values() for update in updates}
+    assert {1, 2, 3, 4, 5, 6} < places
+    assert max(place or 0 for place in places) == 6
 
 
 def test_who_waits_can_stop_without_ever_being_answered(ws: Workspace, service: ChatService) -> None:
