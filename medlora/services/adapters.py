@@ -58,6 +58,25 @@ class AdapterCard:
     config: Mapping[str, Any] = field(default_factory=dict)
 
 
+_LICENCES = (
+    ("starter", "Apache-2.0"),
+    ("microsoft/phi-", "MIT"),
+    ("huggingfacetb/smollm", "Apache-2.0"),
+    ("mistralai/mistral-7b", "Apache-2.0"),
+    ("qwen/qwen3", "Apache-2.0"),
+    ("google/gemma-2", "Gemma Terms of Use"),
+    ("google/gemma-3", "Gemma Terms of Use"),
+    ("google/medgemma", "Health AI Developer Foundations terms"),
+    ("meta-llama/", "Llama Community License"),
+)
+
+
+def base_licence(name: str) -> str:
+    """The licence of a base model, where it is known for its whole family; else where to look."""
+    known = (licence for prefix, licence in _LICENCES if name.lower().startswith(prefix))
+    return next(known, "see the model's own page")
+
+
 def list_adapters(ws: Workspace) -> list[AdapterCard]:
     """Every adapter, the newest first; a damaged one is listed with its problem."""
     folders = [path for path in ws.adapters.iterdir() if path.is_dir() and not path.name.startswith(".")]

@@ -102,7 +102,7 @@ def draw(workspace: Workspace, adapter: str | None, seen: str) -> list[Update] |
     else:
         shown = [
             evaluation_view.show_figures(result),
-            evaluation_view.show_drift(result),
+            evaluation_view.show_drift(result) + evaluation_view.show_deferral(result),
             evaluation_view.show_answers(result),
         ]
     status = evaluation_view.show_progress(latest) if latest else ""

@@ -58,6 +58,8 @@ def test_an_adapter_is_measured_beside_its_base_and_keeps_its_figures(ws: Worksp
     assert result["dataset"]["rows"] == 1 and result["dataset"]["source"] == "another dataset"
     assert result["adapter"]["loss"] < result["base"]["loss"] - 1
     assert result["adapter"]["rouge_l"] > 0.9 > result["base"]["rouge_l"]
+    assert result["difference"]["loss"]["value"] < -1 and result["adapter"]["loss_95"] is None
+    assert result["deferral"]["set"] == "shipped" and result["deferral"]["recall"]["value"] > 0.99
     assert result["drift"]["prompts"] == 2 and "fired" in result["drift"]["adapter"]
     kept = (ws.evaluations / seen.id / "result.json").read_text(encoding="utf-8")
     assert "milligrams" not in kept and "heart attack" not in kept, "risky messages are counted, not kept"
