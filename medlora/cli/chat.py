@@ -14,6 +14,7 @@ from medlora.cli.safety import safety_of
 from medlora.dataset.phi import find_phi
 from medlora.errors import RunFailedError, UserError
 from medlora.services.chat import ChatService, ChatSettings, ChatUpdate
+from medlora.services.release import read_release
 from medlora.workspace import Workspace
 
 
@@ -39,20 +40,25 @@ def chat(
         settings = service.settings_for(adapter, model, safety_of(config))
         if base:
             settings = replace(settings, adapter=None)
+        release = read_release(service.workspace, settings.adapter) if settings.adapter else None
+        if release is not None and not json:
+            print(f"{settings.adapter}: {release.words}", file=sys.stderr)
         if message is None:
             _converse(service, settings)
         else:
-            _ask(service, settings, message, as_json=json)
+            _ask(service, settings, message, as_json=json, release=release.state if release else None)
     finally:
         service.close()
 
 
-def _ask(service: ChatService, settings: ChatSettings, message: str, *, as_json: bool) -> None:
+def _ask(
+    service: ChatService, settings: ChatSettings, message: str, *, as_json: bool, release: str | None
+) -> None:
     turns = [{"role": "user", "content": message}]
     warn_of_phi(message)
     last = _stream(service, turns, settings, shown=not as_json)
     if as_json:
-        print_json(last.as_dict())
+        print_json({**last.as_dict(), "release": release})
     if last.error:
         raise RunFailedError(last.error)
 

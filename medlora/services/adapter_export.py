@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 import shutil
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -121,6 +122,30 @@ def take_merged(ws: Workspace, merge_id: str, target: Path) -> Path:
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.move(item.folder, target)
     shutil.rmtree(ws.merges / merge_id, ignore_errors=True)
+    return target
+
+
+def zip_merged(ws: Workspace, name: str, target: Path) -> Path:
+    """The latest merged model of an adapter as one zip file; weights do not shrink, so nothing is packed.
+
+    Raises: NotFoundError without a finished merge, UserError when the disk has no room for it.
+    """
+    done = next((item for item in list_merges(ws, name) if item.status == "completed"), None)
+    if done is None:
+        raise NotFoundError(f"merge of {name}: there is no merged model; merge it first")
+    complete_merged(ws, done)
+    files = sorted(path for path in done.folder.iterdir() if path.is_file())
+    size, free = sum(path.stat().st_size for path in files), shutil.disk_usage(target.parent).free
+    if free < size * 1.05 + 2**28:
+        raise UserError(
+            f"merge: the disk has {free / 2**30:.1f} GiB free (it needs {size / 2**30:.1f}); "
+            f"take it from its folder instead: {done.folder}"
+        )
+    partial = target.with_suffix(".part")
+    with zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as archive:
+        for path in files:
+            archive.write(path, f"{name}-merged/{path.name}")
+    partial.replace(target)
     return target
 
 

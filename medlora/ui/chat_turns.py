@@ -16,7 +16,9 @@ from medlora.errors import UserError
 from medlora.services import adapters
 from medlora.services.chat import ChatService, ChatSettings, ChatUpdate
 from medlora.services.feedback import describe_answer
+from medlora.services.release import read_release
 from medlora.ui import present
+from medlora.ui.adapter_cards import show_state
 from medlora.ui.blocks import keep_choice, pick
 from medlora.ui.chat_view import Conversation, show_bubbles, show_foot, show_writing
 from medlora.ui.draft import policy_settings
@@ -197,9 +199,15 @@ class Desk:
         return [new_conversation(), []]
 
     def banner(self, speaker: str | None) -> str:
-        """Whether the filter is off for that speaker: the configuration may have changed meanwhile."""
-        return show_banner(settings_of(self.service, speaker or f"{BASE}starter"))
+        """What stands above a chat with that speaker: its state and its filter may have changed meanwhile."""
+        return self._show_above(settings_of(self.service, speaker or f"{BASE}starter"))
 
     def describe(self, speaker: str | None) -> list[Update]:
         """The settings that a speaker begins with."""
-        return describe_speaker(settings_of(self.service, speaker or f"{BASE}starter"))
+        settings = settings_of(self.service, speaker or f"{BASE}starter")
+        return [self._show_above(settings), *describe_speaker(settings)[1:]]
+
+    def _show_above(self, settings: ChatSettings) -> str:
+        """Where the adapter stands on its way to a release, and whether the filter is off."""
+        state = show_state(read_release(self.workspace, settings.adapter)) if settings.adapter else ""
+        return state + show_banner(settings)

@@ -18,6 +18,7 @@ from medlora.ui import (
     configure_tab,
     data_tab,
     evaluate_page,
+    evaluate_tab,
     rating_panel,
     safety_tab,
     train_tab,
@@ -147,7 +148,6 @@ def _wire_tabs(tabs: Tabs, workspace: Workspace, chat: ChatService) -> None:
     chat_tab.wire_chat_tab(tabs.chat, workspace, chat)
     rating_panel.wire_rating_panel(tabs.rating, tabs.chat.conversation, tabs.chat.log, workspace)
     evaluate_page.wire_evaluate_page(tabs.evaluate, workspace, chat)
-    adapters_tab.wire_adapters_tab(tabs.adapters, workspace)
     written = safety_tab.wire_safety_tab(tabs.safety, workspace)
     written.then(guarded(lambda: configure_tab.open_draft(workspace)), None, tabs.configure.opened, **POLL)
 
@@ -205,15 +205,18 @@ def _wire_openings(tabs: Tabs, pages: Pages, chat: ChatService) -> None:
         talk.banner,
         **POLL,
     )
-    pages.adapters.select(
-        guarded(lambda name: adapters_tab.draw(workspace, name)), library.chosen, library.drawn, **POLL
-    )
     pages.safety.select(
         guarded(lambda *seen: safety_tab.open_tab(workspace, *seen)),
         tabs.safety.asked,
         tabs.safety.opened,
         **POLL,
     )
+    library.release.measure.click(
+        guarded(lambda name: evaluate_tab.choose_adapter(workspace, name)),
+        library.chosen,
+        tabs.evaluate.measure.adapter,
+        **POLL,
+    ).then(_go_to("evaluate"), None, pages.strip, **POLL)
     evaluate_page.wire_look(tabs.evaluate, tabs.data, workspace).success(
         _go_to("data"), None, pages.strip, **POLL
     )
@@ -283,6 +286,7 @@ def _wire_refresh(
         guarded(lambda: train_tab.open_tab(workspace, None)), None, [train.dataset, train.config], **POLL
     )
     evaluate_page.wire_openings(tabs.evaluate, pages.evaluate, timer, workspace)
+    adapters_tab.wire_adapters_tab(tabs.adapters, workspace, pages.adapters, timer)
     rater = guarded(lambda: rating_panel.offer_rater(workspace), needs=Permission.RATE)
     demo.load(rater, None, tabs.rating.rater, **POLL)
     demo.load(None, None, None, js=PRESS_BY_KEY)
