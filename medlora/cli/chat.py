@@ -9,8 +9,10 @@ from typing import Annotated
 
 import typer
 
-from medlora.cli.output import JsonFlag, print_json
-from medlora.cli.safety import safety_of
+from medlora.cli.output import JsonFlag, SetFlag, print_json
+from medlora.cli.safety import read_config
+from medlora.config.schema import Config
+from medlora.config.server import server_of
 from medlora.dataset.phi import find_phi
 from medlora.errors import RunFailedError, UserError
 from medlora.services.chat import ChatService, ChatSettings, ChatUpdate
@@ -25,11 +27,18 @@ def chat(
     base: Annotated[
         bool, typer.Option("--base", help="The adapter's base model, without the adapter.")
     ] = False,
-    model: Annotated[str, typer.Option(help="The base model, where no adapter names one.")] = "starter",
+    model: Annotated[
+        str | None,
+        typer.Option(help="The base model, where no adapter names one: starter, or a name of the server."),
+    ] = None,
     message: Annotated[str | None, typer.Option(help="Ask this, print the answer and end.")] = None,
     config: Annotated[
-        str | None, typer.Option(help="Obey the safety settings of this file too, such as its country.")
+        str | None,
+        typer.Option(
+            help="Obey the safety settings of this file too, such as its country; ask the server it names."
+        ),
     ] = None,
+    sets: SetFlag = None,
     json: JsonFlag = False,
 ) -> None:
     """Talk to an adapter behind the safety layer. Without --message: a conversation; empty line ends it."""
@@ -37,7 +46,7 @@ def chat(
         raise UserError("--json: it needs --message")
     service = ChatService(Workspace.open())
     try:
-        settings = service.settings_for(adapter, model, safety_of(config))
+        settings = _settings(service, adapter, model, read_config(config, sets))
         if base:
             settings = replace(settings, adapter=None)
         release = read_release(service.workspace, settings.adapter) if settings.adapter else None
@@ -51,11 +60,22 @@ def chat(
         service.close()
 
 
+def _settings(
+    service: ChatService, adapter: str | None, model: str | None, config: Config | None
+) -> ChatSettings:
+    """Whom to ask: an adapter, the server of the configuration, a base model here."""
+    server = server_of(config.inference) if config is not None else None
+    if config is not None and server is not None and adapter is None and model in (None, *server.models):
+        return service.settings_for_server(config, model or next(iter(server.models), ""))
+    safety = config.safety.model_dump(mode="json") if config is not None else None
+    return service.settings_for(adapter, model or "starter", safety)
+
+
 def _ask(
     service: ChatService, settings: ChatSettings, message: str, *, as_json: bool, release: str | None
 ) -> None:
     turns = [{"role": "user", "content": message}]
-    warn_of_phi(message)
+    warn_of_phi(message, settings)
     last = _stream(service, turns, settings, shown=not as_json)
     if as_json:
         print_json({**last.as_dict(), "release": release})
@@ -73,7 +93,11 @@ def _converse(service: ChatService, settings: ChatSettings) -> None:
             break
         if not message:
             break
-        if sys.stdin.isatty() and warn_of_phi(message) and input("Send it anyway? (y/n) ").strip() != "y":
+        if (
+            sys.stdin.isatty()
+            and warn_of_phi(message, settings)
+            and input("Send it anyway? (y/n) ").strip() != "y"
+        ):
             continue
         turns.append({"role": "user", "content": message})
         try:
@@ -87,11 +111,12 @@ def _converse(service: ChatService, settings: ChatSettings) -> None:
             print(last.error, file=sys.stderr)
 
 
-def warn_of_phi(message: str) -> bool:
+def warn_of_phi(message: str, settings: ChatSettings) -> bool:
     """Say on stderr that a message looks as if it named a person, without quoting it; whether it does."""
     kinds = list(dict.fromkeys(span.kind.replace("_", " ") for span in find_phi(message)))
     if kinds:
-        print(f"This may identify a person: {', '.join(kinds)}. It stays on this machine.", file=sys.stderr)
+        where = f"It goes to {settings.remote_host}" if settings.remote_host else "It stays on this machine"
+        print(f"This may identify a person: {', '.join(kinds)}. {where}.", file=sys.stderr)
     return bool(kinds)
 
 

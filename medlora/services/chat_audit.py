@@ -95,6 +95,7 @@ def _place(chat_id: str, turns: tuple[dict[str, str], ...], settings: ChatSettin
         "turn": sum(turn["role"] == "user" for turn in turns),
         "base_model": settings.base_model,
         "adapter": settings.adapter,
+        **({"server": settings.server.host} if settings.server else {}),
     }
 
 

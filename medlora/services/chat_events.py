@@ -6,6 +6,7 @@ from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from medlora.config.server import Server
 from medlora.errors import RunFailedError, UserError
 
 
@@ -16,6 +17,14 @@ class ModelFolder:
     name: str
     folder: str
     four_bit: bool = False
+
+
+@dataclass(frozen=True)
+class ServedModel:
+    """A model that a server runs, by the name the server knows it by."""
+
+    name: str
+    server: Server
 
 
 @dataclass(frozen=True)
@@ -42,7 +51,7 @@ class Sampling:
 class Question:
     """What an engine is asked: weights, messages (a system turn may come first), sampling."""
 
-    base: ModelFolder
+    base: ModelFolder | ServedModel
     adapter: AdapterFolder | None
     messages: tuple[Mapping[str, str], ...]
     sampling: Sampling = field(default_factory=Sampling)
@@ -71,11 +80,15 @@ class Notice:
 
 @dataclass(frozen=True)
 class Started:
-    """The answer begins; the label was read off the weights that speak."""
+    """The answer begins; the label was read off the weights that speak.
+
+    server: where they are, if not on this machine's own engine; then nobody here has seen the weights.
+    """
 
     base: str
     adapter: str | None
     weights: str
+    server: str | None = None
 
 
 @dataclass(frozen=True)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, cast
 from uuid import uuid4
 
@@ -13,6 +14,7 @@ import gradio as gr
 
 from medlora.dataset.phi import find_phi
 from medlora.errors import UserError
+from medlora.feedback.records import short_model
 from medlora.services import adapters
 from medlora.services.chat import ChatService, ChatSettings, ChatUpdate
 from medlora.services.feedback import describe_answer
@@ -21,11 +23,11 @@ from medlora.ui import present
 from medlora.ui.adapter_cards import show_state
 from medlora.ui.blocks import keep_choice, pick
 from medlora.ui.chat_view import Conversation, show_bubbles, show_foot, show_writing
-from medlora.ui.draft import policy_settings
+from medlora.ui.draft import draft_config, draft_server, policy_settings
 from medlora.workspace import Workspace
 
 UPDATE_INTERVAL_S = 0.1
-BASE, ADAPTER = "base:", "adapter:"
+BASE, ADAPTER, SERVED = "base:", "adapter:", "served:"
 FILTER_OFF = present.notice(
     "red",
     "The content filter is off",
@@ -46,17 +48,35 @@ def speaker_choices(workspace: Workspace) -> list[tuple[str, str]]:
     cards = [card for card in adapters.list_adapters(workspace) if not card.problem]
     bases = list(dict.fromkeys([*(card.base_model for card in cards), "starter"]))
     chosen = [(card.name, ADAPTER + card.name) for card in cards]
-    return chosen + [(f"{name} (base model alone)", BASE + name) for name in bases if name]
+    return chosen + [
+        (f"{short_among(name, bases)} (base model alone)", BASE + name) for name in bases if name
+    ]
+
+
+def short_among(name: str, among: Sequence[str]) -> str:
+    """A base model's name without the way to its folder, as far as that tells it from the others."""
+    path = Path(name)
+    short = short_model(name)
+    twins = [other for other in among if short_model(other) == short]
+    return f"{path.parent.name}/{short}" if len(twins) > 1 and path.is_absolute() else short
+
+
+def chat_speakers(workspace: Workspace) -> list[tuple[str, str]]:
+    """Who may answer in the chat: those of this machine, then the models of the configuration's server."""
+    server = draft_server(workspace)
+    served = server.models if server is not None else ()
+    host = server.host if server is not None else ""
+    return speaker_choices(workspace) + [(f"{short_model(name)} at {host}", SERVED + name) for name in served]
 
 
 def offer_speakers(workspace: Workspace, speaker: str | None) -> Update:
     """Who may answer now; the choice stays if it still can."""
-    return keep_choice(pick(speaker_choices(workspace), speaker), speaker)
+    return keep_choice(pick(chat_speakers(workspace), speaker), speaker)
 
 
 def choose_adapter(workspace: Workspace, name: str | None) -> Update:
     """The same, with this adapter chosen."""
-    return pick(speaker_choices(workspace), ADAPTER + name if name else None)
+    return pick(chat_speakers(workspace), ADAPTER + name if name else None)
 
 
 def settings_of(service: ChatService, speaker: object) -> ChatSettings:
@@ -67,6 +87,11 @@ def settings_of(service: ChatService, speaker: object) -> ChatSettings:
     """
     if not isinstance(speaker, str):
         speaker = f"{BASE}starter"
+    if speaker.startswith(SERVED):
+        config = draft_config(service.workspace)
+        if config is None:
+            raise UserError("chat: the configuration has errors; mend it under Configure, then ask again")
+        return service.settings_for_server(config, speaker.removeprefix(SERVED))
     safety = policy_settings(service.workspace)
     if speaker.startswith(ADAPTER):
         return service.settings_for(speaker.removeprefix(ADAPTER), safety=safety)
@@ -74,8 +99,18 @@ def settings_of(service: ChatService, speaker: object) -> ChatSettings:
 
 
 def show_banner(settings: ChatSettings) -> str:
-    """The banner that stands over a chat without its content filter."""
-    return FILTER_OFF if settings.safety.get("content_filter") is False else ""
+    """The banners that stand over a chat without its content filter, or with a server elsewhere."""
+    banner = FILTER_OFF if settings.safety.get("content_filter") is False else ""
+    if settings.remote_host:
+        banner += present.notice(
+            "amber",
+            f"Remote: {settings.remote_host}",
+            "What you write here leaves this machine and is answered there. The safety layer still judges "
+            "every message before it goes, and every answer before you see it.",
+        )
+    if settings.server is None and Path(settings.base_model).is_absolute():
+        banner += f'<p class="ml-small">Its base model lies in {present.text(settings.base_model)}.</p>'
+    return banner
 
 
 def describe_speaker(settings: ChatSettings) -> list[Update]:
@@ -109,13 +144,15 @@ def apply_fields(settings: ChatSettings, system_prompt: str, *sampling: Any) -> 
     return replace(changed, system_prompt=system_prompt)
 
 
-def warn_of_phi(message: str) -> str:
+def warn_of_phi(message: str, settings: ChatSettings | None = None) -> str:
     """A question if the message looks as if it named a person; empty if it does not."""
     kinds = list(dict.fromkeys(span.kind.replace("_", " ") for span in find_phi(message)))
     if not kinds:
         return ""
+    host = settings.remote_host if settings is not None else ""
+    away = f"It would leave this machine for {present.text(host)}. " if host else ""
     return (
-        f"<p><strong>This may identify a person: {present.text(', '.join(kinds))}.</strong> "
+        f"<p><strong>This may identify a person: {present.text(', '.join(kinds))}.</strong> {away}"
         "The audit does not quote it; but an example does not need it.</p>"
     )
 
@@ -157,7 +194,7 @@ class Desk:
         self, message: str, conversation: Conversation | None, speaker: str, *fields: Any
     ) -> Iterator[Any]:
         """Answer the message, or ask first if it looks as if it named a person."""
-        question = warn_of_phi(message)
+        question = warn_of_phi(message, settings_of(self.service, speaker))
         if question:
             yield [*[gr.skip()] * 5, gr.update(visible=True), question]
         else:

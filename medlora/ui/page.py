@@ -25,6 +25,7 @@ from medlora.ui import (
 )
 from medlora.ui.blocks import words
 from medlora.ui.dataset_removal import Shown
+from medlora.ui.draft import ServerWatch
 from medlora.ui.events import POLL, current_caller, guarded
 from medlora.ui.gate import Everyone
 from medlora.ui.header import DeviceWatch, RunningJob, show_header, show_running
@@ -115,7 +116,14 @@ def build_page(workspace: Workspace, hosting: Hosting | None = None) -> OpenPage
         _wire_tabs(tabs, workspace, chat)
         _wire_moves(tabs, pages, running)
         _wire_openings(tabs, pages, chat)
-        _wire_refresh(demo, timer, (header, running), tabs, pages, Surroundings(workspace, device))
+        _wire_refresh(
+            demo,
+            timer,
+            (header, running),
+            tabs,
+            pages,
+            Surroundings(workspace, device, ServerWatch(workspace)),
+        )
         wire_visitors(demo, style, strip, evaluate.strip)
     return OpenPage(demo, chat, hosting.identity or Everyone(OWNER))
 
@@ -139,6 +147,7 @@ class Surroundings:
 
     workspace: Workspace
     device: DeviceWatch
+    server: ServerWatch
 
 
 def _wire_tabs(tabs: Tabs, workspace: Workspace, chat: ChatService) -> None:
@@ -255,7 +264,12 @@ def _wire_refresh(
         caller = current_caller()
         job = find_running(workspace) if caller is not None and caller.may(Permission.WATCH) else None
         now = (
-            show_header(about.device.now(), local=is_kept_here(), account=account_name()),
+            show_header(
+                about.device.now(),
+                local=is_kept_here(),
+                account=account_name(),
+                remote=about.server.remote_host(),
+            ),
             show_running(job),
         )
         if now == tuple(before):

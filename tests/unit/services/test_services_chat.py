@@ -134,7 +134,7 @@ def test_an_answer_grows_by_whole_judged_sentences(ws: Workspace, settings: Chat
     last = updates[-1]
     assert (last.text, last.done, last.level, last.action) == (SAYS, True, "answer", "answer")
     assert (last.tokens, last.seconds_to_first_token, last.tokens_per_second) == (20, 0.5, 12.0)
-    assert last.label == f"{settings.base_model} · abababababab"
+    assert last.label == f"{Path(settings.base_model).name} · abababababab"
     assert last.notices == ("From the engine.",)
     assert [update.done for update in updates].count(True) == 1
 
