@@ -72,7 +72,8 @@ def test_a_server_without_models_says_what_is_missing(workspace: Workspace) -> N
     assert _examine(workspace, "base_url: http://127.0.0.1:1/v1") == (
         [],
         [
-            "inference.served_models: is empty, so nobody there can be asked; name a model that the server offers"
+            "inference.served_models: is empty, so nobody there can be asked; name a model that the server "
+            "offers"
         ],
     )
 
