@@ -194,9 +194,7 @@ def push(ws: Workspace, name: str, repository: str, *, private: bool = True) -> 
         raise UserError(f"adapter {name}: {card.problem}; it cannot be pushed")
     if not _REPOSITORY.fullmatch(repository) or ".." in repository:
         raise UserError(f"repository: must be owner/name (got {repository[:80]!r})")
-    from httpx import HTTPError
-    from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
+    from huggingface_hub import HfApi, errors
 
     api = HfApi()
     with adapters.hold_adapter(ws, name):
@@ -206,12 +204,12 @@ def push(ws: Workspace, name: str, repository: str, *, private: bool = True) -> 
             done = api.upload_folder(
                 repo_id=repository, folder_path=staging, commit_message=f"{name}, made with medlora"
             )
-        except HfHubHTTPError as error:
+        except errors.HfHubHTTPError as error:
             code = error.response.status_code if error.response is not None else "no answer"
             raise UserError(
                 f"Hub: {repository} cannot be written (status {code}); HF_TOKEN must allow writing it"
             ) from error
-        except (HTTPError, OfflineModeIsEnabled, OSError) as error:
+        except (errors.HTTPError, errors.OfflineModeIsEnabled, OSError) as error:  # type: ignore[attr-defined]
             raise UserError(f"Hub: it cannot be reached ({type(error).__name__}); try again later") from error
         finally:
             shutil.rmtree(staging, ignore_errors=True)

@@ -17,15 +17,16 @@ from typing import Any
 
 from medlora.errors import NotFoundError, UserError
 from medlora.runs.process import ProcessMark, is_alive
+from medlora.services.adapter_places import strip_places
 from medlora.workspace import Workspace, make_private, write_json
 
 WEIGHTS, SETTINGS, PROVENANCE = "adapter_model.safetensors", "adapter_config.json", "provenance.json"
 NOTES, SIGN_OFF = "notes.json", "sign_off.json"
-# What was published, and who signed for it. Notes, figures and reports may quote a dataset: they stay here.
+# What was published, who signed, and the report. Notes and figures may quote a dataset: they stay here.
 _EXPORTED = (
     WEIGHTS, SETTINGS, PROVENANCE, SIGN_OFF, "medlora.json", "README.md", "tokenizer.json",
     "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "tokenizer.model", "vocab.json",
-    "merges.txt", "chat_template.jinja",
+    "merges.txt", "chat_template.jinja", "report.html", "report.md",
 )  # fmt: skip
 
 
@@ -137,6 +138,7 @@ def collect_export(ws: Workspace, name: str) -> Path:
         path = card.path / file
         if path.is_file() and not path.is_symlink():
             shutil.copyfile(path, folder / file)
+    strip_places(folder)
     safety = card.config.get("safety")
     if isinstance(safety, Mapping):
         write_json(folder / "safety_settings.json", dict(safety))

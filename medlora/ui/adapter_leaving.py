@@ -174,7 +174,8 @@ def build_leaving_card() -> LeavingCard:
                 elem_id="push-repository",
             )
             public = gr.Checkbox(label="Everyone may see it", elem_id="push-public")
-            send = gr.Button("Push to the Hub", elem_id="push-start")
+            with actions():
+                send = gr.Button("Push to the Hub", elem_id="push-start")
             sure = confirmation("Send it", "Keep it here", "push-sure")
             pushed = words(elem_id="push-done")
     return LeavingCard(
