@@ -32,6 +32,7 @@ class DatasetCard:
 
     rows, valid, usable, shape: as the check found them at the import, with the settings of that moment.
     phi_choice: how the user settled the findings of the PHI scan; None while it is open.
+    table: which sheet and columns it was converted from, and the SHA-256 of that file; None for JSON lines.
     """
 
     name: str
@@ -48,6 +49,7 @@ class DatasetCard:
     phi_choice: PhiChoice | None = None
     phi_settled_by: str | None = None
     phi_settled_at: str | None = None
+    table: dict[str, Any] | None = None
 
     @property
     def phi_record(self) -> dict[str, Any] | None:
@@ -71,7 +73,7 @@ def clean_title(text: str) -> str:
 
 def make_name(text: str) -> str:
     """A folder name from any text: `Ärzte Q&A (1).jsonl` → `arzte-q-a-1`."""
-    stem = re.sub(r"\.(?:jsonl?|ndjson|txt)$", "", clean_title(text), flags=re.IGNORECASE)
+    stem = re.sub(r"\.(?:jsonl?|ndjson|txt|csv|tsv|tab|xlsx)$", "", clean_title(text), flags=re.IGNORECASE)
     plain = unicodedata.normalize("NFKD", stem).encode("ascii", "ignore").decode().lower()
     slug = re.sub(r"[^a-z0-9]+", "-", plain)[:_NAME_LENGTH].strip("-")
     try:
@@ -183,12 +185,14 @@ def _write_copy(source: Path, target: Path) -> str:
 
 
 def write_redacted(source: Path, target: Path) -> None:
-    """Copy the objects of a file with every finding replaced. Lines that are no objects are left out."""
+    """Copy the objects of a file with every finding replaced. Lines that are no objects are left blank."""
+    at = 0
     with LineFile(source) as file, os.fdopen(_open_private(target), "wb") as out:
         for row in read_rows(file, Limits()):
             if row.obj is not None:
                 line = json.dumps(redact_value(row.obj), ensure_ascii=False) + "\n"
-                out.write(line.encode("utf-8", "backslashreplace"))
+                out.write(("\n" * (row.line - at - 1) + line).encode("utf-8", "backslashreplace"))
+                at = row.line
 
 
 def update_card(ws: Workspace, card: DatasetCard) -> DatasetCard:

@@ -73,7 +73,8 @@ def erase_dataset(ws: Workspace, name: str, *, keep_adapters: bool = False) -> H
             remove_run(run)
     sums = set()
     if held.stored:
-        sums.add(store.read_card(ws, name).sha256)
+        card = store.read_card(ws, name)
+        sums |= {card.sha256, str((card.table or {}).get("sha256"))}
         data.remove_dataset(ws, name)
     _sweep(ws, sums)
     return held
