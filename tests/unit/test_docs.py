@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import functools
 import itertools
 import json
@@ -11,14 +10,16 @@ import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import click
 import openpyxl
 import pytest
 import typer.main
 import yaml
+from typer.core import TyperGroup
 from typer.testing import CliRunner
 
+from medlora.cli import reference
 from medlora.cli.root import cli
 from medlora.config.schema import section_names, setting_docs
 from medlora.errors import UserError
@@ -124,37 +125,33 @@ def test_every_page_and_picture_is_linked_from_another() -> None:
 def parse(words: list[str]) -> None:
     """Let the real command line read the words, without doing anything.
 
-    Raises: click.UsageError, as a user would see it.
+    Raises: the usage error that a user would see.
     """
-    command: click.Command = typer.main.get_command(cli)
-    context: click.Context | None = None
-    name, rest = "medlora", list(words)
+    command: Any = typer.main.get_command(cli)
+    context, name, rest = None, "medlora", list(words)
     while True:
         context = command.make_context(name, rest, parent=context)
-        if not isinstance(command, click.Group):
+        if not isinstance(command, TyperGroup):
             return
-        rest = [*context.protected_args, *context.args]
-        found, next_command, rest = command.resolve_command(context, rest)
-        assert next_command is not None and found is not None
-        command, name = next_command, found
+        name, command, rest = command.resolve_command(context, [*context._protected_args, *context.args])
 
 
-def commands_by_page() -> list[str]:
-    return sorted({page for page, _ in medlora_commands()})
+def test_the_reader_of_commands_finds_what_is_wrong() -> None:
+    for words in ("data chekc x", "data check", "data check x --confg y", "runs compare --json", "serve"):
+        with pytest.raises(Exception, match=r"(?i)no such|missing|invalid|requires"):
+            parse(words.split())
 
 
-@pytest.mark.filterwarnings("ignore:'protected_args'")
-@pytest.mark.parametrize("page", commands_by_page())
-def test_every_command_of_a_page_is_one_that_the_command_line_reads(page: str) -> None:
-    for where, words in medlora_commands():
-        if where == page:
-            try:
-                parse(words)
-            except click.UsageError as error:
-                pytest.fail(f"{page}: {shlex.join(words)}: {error.format_message()}")
-            for word in words:
-                if word.startswith(("configs/", "data/sample", "adapters/demo", "docs/")):
-                    assert (ROOT / word).exists(), f"{page}: {word} is not there"
+@pytest.mark.parametrize(
+    ("page", "words"),
+    medlora_commands(),
+    ids=lambda value: "" if isinstance(value, str) else shlex.join(value),
+)
+def test_every_command_of_a_page_is_one_that_the_command_line_reads(page: str, words: list[str]) -> None:
+    parse(words)
+    for word in words:
+        if word.startswith(("configs/", "data/sample", "adapters/demo", "docs/")):
+            assert (ROOT / word).exists(), f"{page}: {word} is not there"
 
 
 def cheap_commands() -> list[tuple[str, ...]]:
@@ -234,15 +231,48 @@ def test_commands_stand_in_blocks_that_say_so() -> None:
         assert said or block.marked, f"{block.page}: call the block bash: {block.text[:60]!r}"
 
 
-def test_examples_of_yaml_json_and_python_are_what_they_say() -> None:
+def test_examples_of_yaml_and_json_are_what_they_say() -> None:
     for block in BLOCKS:
         if block.language == "yaml":
             yaml.safe_load(block.text)
-        elif block.language == "python":
-            ast.parse(block.text)
         elif block.language in ("json", "jsonl"):
             for line in block.text.strip().splitlines():
                 json.loads(line)
+
+
+@pytest.mark.parametrize("block", [b for b in BLOCKS if b.language == "python"], ids=lambda b: b.page)
+def test_examples_of_python_run(block: Block, desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(desk)
+    code = compile(block.text, block.page, "exec")
+    if not block.marked:
+        exec(code, {})
+
+
+def test_every_variable_that_the_code_reads_is_told() -> None:
+    told = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
+    code = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "medlora").rglob("*.py"))
+    for name in set(re.findall(r"\bMEDLORA_[A-Z]+(?:_[A-Z]+)*\b", code)) - {"MEDLORA_SECTION"}:
+        assert name in told, f"no page tells of {name}"
+
+
+def test_the_guide_lists_every_command_as_the_command_line_has_it() -> None:
+    page = reference.PAGE.read_text(encoding="utf-8")
+    assert page == reference.refresh_page(page), "run python -m medlora.cli.reference"
+
+
+def test_the_guides_tree_is_the_real_one() -> None:
+    guide = (ROOT / "docs" / "engineer-guide.md").read_text(encoding="utf-8")
+    tree = next(block.text for block in BLOCKS if block.text.startswith("app.py "))
+    told = set()
+    for line in tree.splitlines():
+        name = line.split()[0]
+        folder = ROOT / "medlora" if line.startswith("  ") else ROOT
+        assert (folder / name).exists(), f"{name} is not there"
+        told.add(folder / name)
+    rooms = {path.parent for path in (ROOT / "medlora").glob("*/__init__.py")}
+    assert rooms <= told, f"the tree leaves out {rooms - told}"
+    tables = re.findall(r"`(medlora/[\w/]+\.py)`", guide)
+    assert all((ROOT / name).is_file() for name in tables)
 
 
 def test_every_setting_and_variable_that_a_page_names_exists() -> None:
