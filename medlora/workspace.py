@@ -199,6 +199,11 @@ class Workspace:
         return self.private / "audit-retention.json"
 
     @property
+    def data_retention(self) -> Path:
+        """How long datasets and runs are kept."""
+        return self.private / "data-retention.json"
+
+    @property
     def labelled(self) -> Path:
         """The user's own labelled messages, to try the safety layer on."""
         return self.private / "labelled"

@@ -21,6 +21,7 @@ from medlora.ui.dataset_removal import Removal, Shown, ask_before_removal, open_
 from medlora.ui.downloads import Download, download, drop_upload, new_download
 from medlora.ui.draft import draft_config
 from medlora.ui.events import POLL, SILENT, guarded
+from medlora.ui.keeping_card import KeepingCard, ask, build_keeping_card, delete_due, keep
 from medlora.ui.visitors import account_name
 from medlora.workspace import Workspace
 
@@ -44,6 +45,7 @@ class DataTab:
 
     upload: gr.File
     columns: ColumnsCard
+    keeping: KeepingCard
     sample: gr.Button
     none_stored: gr.HTML
     stored: gr.Radio
@@ -151,6 +153,7 @@ def build_data_tab() -> DataTab:
             words(present.heading("Your datasets"))
             none_stored = words(NO_DATASET)
             stored = gr.Radio([], show_label=False, label="Datasets", visible=False, elem_id="data-stored")
+            keeping = build_keeping_card()
     columns = build_columns_card()
     with gr.Column(visible=False, elem_classes="ml-report") as report:
         with card():
@@ -180,10 +183,10 @@ def build_data_tab() -> DataTab:
                 words(present.heading("Lengths"))
                 lengths = words(elem_id="data-lengths")
     return DataTab(
-        upload=upload, columns=columns, sample=sample, none_stored=none_stored, stored=stored, report=report,
-        title=title, figures=figures, skip_bad=skip_bad, phi=phi, name=name, add=add, next=next_tab,
-        rejects=rejects, remove=remove, sure=sure, problems=problems, lengths=lengths, record=record,
-        preview=preview, shown=gr.State(None),
+        upload=upload, keeping=keeping, columns=columns, sample=sample, none_stored=none_stored,
+        stored=stored, report=report, title=title, figures=figures, skip_bad=skip_bad, phi=phi, name=name,
+        add=add, next=next_tab, rejects=rejects, remove=remove, sure=sure, problems=problems, lengths=lengths,
+        record=record, preview=preview, shown=gr.State(None),
     )  # fmt: skip
 
 
@@ -223,6 +226,19 @@ def _wire_columns(tab: DataTab, workspace: Workspace) -> None:
     asked.forget.click(guarded(forget), [asked.table, tab.shown], [*asked.drawn, *tab.drawn], **SILENT)
 
 
+def _wire_keeping(tab: DataTab, workspace: Workspace) -> None:
+    """How long data is kept; what was deleted is gone from the list beside it."""
+    card = tab.keeping
+    box = card.confirm
+    card.days.input(guarded(lambda days: keep(workspace, days)), card.days, card.drawn, **SILENT)
+    card.delete.click(guarded(lambda: ask(workspace)), None, [box.box, box.question], **POLL)
+    box.no.click(lambda: gr.update(visible=False), None, box.box, **POLL)
+    box.yes.click(
+        guarded(lambda chosen: [*delete_due(workspace), *draw_stored(workspace, chosen)]),
+        tab.stored, [box.box, *card.drawn, tab.none_stored, tab.stored], **SILENT,
+    )  # fmt: skip
+
+
 def wire_data_tab(tab: DataTab, workspace: Workspace) -> None:
     """What each press does."""
     listed, asked = [tab.none_stored, tab.stored], tab.columns
@@ -259,6 +275,7 @@ def wire_data_tab(tab: DataTab, workspace: Workspace) -> None:
         **SILENT,
     )
     _wire_columns(tab, workspace)
+    _wire_keeping(tab, workspace)
     tab.sample.click(guarded(use_sample), None, [*listed, *tab.drawn], show_progress_on=tab.stored, **SILENT)
     tab.stored.input(
         guarded(choose, needs=Permission.WATCH), tab.stored, tab.drawn, show_progress_on=tab.stored, **SILENT

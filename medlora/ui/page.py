@@ -29,6 +29,7 @@ from medlora.ui.draft import ServerWatch
 from medlora.ui.events import POLL, current_caller, guarded
 from medlora.ui.gate import Everyone
 from medlora.ui.header import DeviceWatch, RunningJob, show_header, show_running
+from medlora.ui.keeping_card import draw_keeping
 from medlora.ui.keys import PRESS_BY_KEY
 from medlora.ui.launch import Hosting
 from medlora.ui.open_page import OpenPage
@@ -287,6 +288,8 @@ def _wire_refresh(
     demo.load(guarded(lambda: choose_tab(workspace)), None, pages.strip, **POLL)
     listed = [tabs.data.none_stored, tabs.data.stored]
     demo.load(guarded(lambda: data_tab.draw_stored(workspace, None), **watches), None, listed, **POLL)
+    keeping = guarded(lambda: draw_keeping(workspace))
+    demo.load(keeping, None, tabs.data.keeping.drawn, **POLL)
     configure = tabs.configure
     opened = demo.load(guarded(lambda: configure_tab.open_draft(workspace)), None, configure.opened, **POLL)
     opened.then(

@@ -168,5 +168,21 @@ def test_a_workbook_becomes_a_dataset_by_the_columns_somebody_chose(
     stored = (shared_app.home / "data" / "sleep-list" / "source.jsonl").read_text(encoding="utf-8")
     assert "Keep regular hours 5." in stored and "exfil" not in stored
     session = next((shared_app.home / ".medlora" / "uploads").iterdir())
-    assert not [*session.rglob("*.xlsx"), *session.rglob("*.jsonl")]
+    assert list(session.rglob("sleep list*")) == []
     assert guest.foreign == [] and page.evaluate("window.__xss") is None
+
+
+def test_what_is_older_than_it_is_kept_goes_after_a_question(shared_app: App, visit: Visitor) -> None:
+    page = visit(shared_app).open()
+    page.locator("#data-sample").click()
+    page.get_by_label("Sample: patient education").wait_for()
+    meta = shared_app.home / "data" / "sample" / "meta.json"
+    meta.write_text(json.dumps({**json.loads(meta.read_text()), "created": "2020-01-31T12:00:00+00:00"}))
+    page.locator("#data-keep button").first.click()
+    page.get_by_label("Keep datasets and runs").click()
+    page.get_by_role("option", name="90 days after their last use").click()
+    page.locator("#data-keep-due", has_text="Sample: patient education").wait_for()
+    page.locator("#data-keep-delete").click()
+    page.locator("#data-keep-sure-yes").click()
+    page.get_by_label("Sample: patient education").wait_for(state="hidden")
+    assert not meta.exists()
