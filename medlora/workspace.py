@@ -7,6 +7,7 @@ mode 0700, since any of them may hold what came from patients.
 
 from __future__ import annotations
 
+import getpass
 import json
 import os
 import re
@@ -36,6 +37,14 @@ def check_name(name: str, what: str) -> str:
             "use 1 to 64 letters, digits, '.', '_' or '-', starting with a letter or digit"
         )
     return name
+
+
+def computer_user() -> str:
+    """Whose account on this computer this process runs under."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError, ImportError):
+        return "unknown"
 
 
 def make_private(folder: Path) -> Path:

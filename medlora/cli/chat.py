@@ -17,7 +17,7 @@ from medlora.dataset.phi import find_phi
 from medlora.errors import RunFailedError, UserError
 from medlora.services.chat import ChatService, ChatSettings, ChatUpdate
 from medlora.services.release import read_release
-from medlora.workspace import Workspace
+from medlora.workspace import Workspace, computer_user
 
 
 def chat(
@@ -47,6 +47,7 @@ def chat(
     service = ChatService(Workspace.open())
     try:
         settings = _settings(service, adapter, model, read_config(config, sets))
+        settings = replace(settings, user=computer_user())
         if base:
             settings = replace(settings, adapter=None)
         release = read_release(service.workspace, settings.adapter) if settings.adapter else None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import json
 import os
 import re
@@ -19,7 +18,7 @@ from medlora.dataset.lines import LineFile
 from medlora.dataset.phi import redact_value
 from medlora.dataset.rows import Limits, read_rows
 from medlora.errors import DataError, NotFoundError, UserError
-from medlora.workspace import Workspace, check_name, make_private, write_json
+from medlora.workspace import Workspace, check_name, computer_user, make_private, write_json
 
 PhiChoice = Literal["rights", "redact"]
 _SOURCE, _META = "source.jsonl", "meta.json"
@@ -211,11 +210,7 @@ def settle_phi(card: DatasetCard, choice: PhiChoice, by: str | None = None) -> D
 
     by: the name of whoever is logged in; else that of this computer's user.
     """
-    try:
-        user = by or getpass.getuser()
-    except (OSError, KeyError, ImportError):
-        user = "unknown"
-    return replace(card, phi_choice=choice, phi_settled_by=user, phi_settled_at=now())
+    return replace(card, phi_choice=choice, phi_settled_by=by or computer_user(), phi_settled_at=now())
 
 
 def remove_source(ws: Workspace, name: str) -> None:

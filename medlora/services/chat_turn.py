@@ -25,7 +25,8 @@ class ChatSettings:
 
     adapter: None is the base model alone. safety: a configuration's `safety` section; what is missing
     takes its default. The base model of an adapter is the one it was trained on. server: where the base
-    model speaks, if not on this machine's own engine; then it is one of the server's names.
+    model speaks, if not on this machine's own engine; then it is one of the server's names. user: who asks,
+    for the audit: the account that is logged in, on the command line that of this computer.
     """
 
     adapter: str | None = None
@@ -34,6 +35,7 @@ class ChatSettings:
     inference: InferenceSettings = field(default_factory=InferenceSettings)
     safety: Mapping[str, Any] = field(default_factory=dict)
     server: Server | None = None
+    user: str | None = None
 
     @classmethod
     def from_config(

@@ -24,6 +24,7 @@ from medlora.ui.adapter_cards import show_state
 from medlora.ui.blocks import keep_choice, pick
 from medlora.ui.chat_view import Conversation, show_bubbles, show_foot, show_writing
 from medlora.ui.draft import draft_config, draft_server, policy_settings
+from medlora.ui.visitors import account_name
 from medlora.workspace import Workspace
 
 UPDATE_INTERVAL_S = 0.1
@@ -212,6 +213,7 @@ class Desk:
         if before.lines and before.lines[-1].role == "user":
             raise UserError("chat: the last message is still being answered; wait, or press Stop")
         settings = apply_fields(settings_of(self.service, speaker or f"{BASE}starter"), *fields)
+        settings = replace(settings, user=account_name() or None)
         asked = before.add("user", message)
         hidden, shown = gr.update(visible=False), gr.update(visible=True)
         yield [asked, show_writing(asked.lines, None), "", hidden, shown, hidden, gr.skip()]

@@ -6,6 +6,8 @@ import pytest
 from typer.testing import CliRunner
 
 from medlora.cli.root import cli
+from medlora.safety.audit import AuditLog
+from medlora.workspace import Workspace, computer_user
 
 
 @pytest.fixture(autouse=True)
@@ -20,6 +22,12 @@ def test_a_configurations_country_counts_and_no_model_is_needed(home: Path) -> N
     words = ["chat", "--config", str(config), "--message", "he is not breathing"]
     told = CliRunner().invoke(cli, words).stdout
     assert told.startswith("Call 999 now.") and "[emergency, block; no model was asked]" in told
+
+
+def test_the_audit_names_the_computers_user(home: Path) -> None:
+    CliRunner().invoke(cli, ["chat", "--message", "I have crushing chest pain", "--json"])
+    entries = list(AuditLog(Workspace.open().audit).entries())
+    assert [entry["user"] for entry in entries] == [computer_user()] * len(entries) and entries
 
 
 def test_a_message_that_may_name_a_person_is_warned_of_without_quoting_it() -> None:

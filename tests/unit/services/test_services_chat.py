@@ -192,6 +192,12 @@ def test_the_audit_holds_the_words_only_if_the_settings_ask_for_it(
     assert [entry["text"] for entry in _entries(ws)] == ["What is asthma?", SAYS]
 
 
+def test_the_audit_says_who_asked_where_that_is_known(ws: Workspace, settings: ChatSettings) -> None:
+    _reply(ws, SayingEngine(), replace(settings, user="ada"))
+    _reply(ws, SayingEngine(), settings)
+    assert [entry.get("user") for entry in _entries(ws)] == ["ada", "ada", None, None]
+
+
 # What never reaches a model
 
 
