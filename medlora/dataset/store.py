@@ -17,6 +17,7 @@ from typing import Any, Literal
 from medlora.dataset.lines import LineFile
 from medlora.dataset.phi import redact_value
 from medlora.dataset.rows import Limits, read_rows
+from medlora.dataset.tables.convert import is_table
 from medlora.errors import DataError, NotFoundError, UserError
 from medlora.workspace import Workspace, check_name, computer_user, make_private, write_json
 
@@ -114,7 +115,7 @@ def _read_meta(folder: Path) -> DatasetCard | None:
 def find_source(ws: Workspace, name_or_path: str | Path) -> tuple[Path, DatasetCard | None]:
     """The file behind a dataset's name, or behind a path: where one is, else below the app's folders.
 
-    Raises: NotFoundError when neither is there.
+    Raises: NotFoundError when neither is there; DataError for a table that was not imported.
     """
     text = str(name_or_path)
     if not isinstance(name_or_path, Path):
@@ -127,9 +128,19 @@ def find_source(ws: Workspace, name_or_path: str | Path) -> tuple[Path, DatasetC
     path = Path(text).expanduser()
     for base in (Path.cwd(), ws.home, ws.checkout):
         if (base / path).is_file():
-            return (base / path).resolve(), None
+            return refuse_table((base / path).resolve()), None
     known = ", ".join(card.name for card in list_cards(ws)) or "none yet"
     raise NotFoundError(f"dataset: neither a file nor a dataset (got {text[:120]!r}; datasets: {known})")
+
+
+def refuse_table(path: Path) -> Path:
+    """The file itself, unless it is a table.
+
+    Raises: DataError for a table: which column is what must be said before its rows are records.
+    """
+    if is_table(path):
+        raise DataError(f"{path.name}: a table's columns need roles first; import it: `data import FILE`")
+    return path
 
 
 def add_source(ws: Workspace, source: Path, card: DatasetCard) -> DatasetCard:

@@ -16,7 +16,7 @@ from medlora.dataset.records import load_records as load_file
 from medlora.dataset.records import write_rejects as write_reject_file
 from medlora.dataset.render import ChatTokenizer
 from medlora.dataset.store import DatasetCard, PhiChoice
-from medlora.dataset.tables.convert import is_table, origin_path
+from medlora.dataset.tables.convert import origin_path
 from medlora.errors import DataError, UserError
 from medlora.models.files import find_model
 from medlora.services import tables
@@ -105,9 +105,8 @@ def check_upload(
 
 
 def _check(ws: Workspace, path: Path, config: Config | None, progress: Progress | None) -> CheckReport:
-    if is_table(path):
-        raise DataError(f"{path.name}: a table's columns need roles first; see `data import FILE --preview`")
     config = config or Config()
+    store.refuse_table(path)
     return check_file(path, CheckOptions(length_settings(config)), find_tokenizer(ws, config), progress)
 
 

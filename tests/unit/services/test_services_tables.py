@@ -9,6 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from medlora.cli.root import cli
+from medlora.config.schema import Config
 from medlora.dataset import store
 from medlora.errors import DataError, UserError
 from medlora.services import data, data_preview, erasure, tables
@@ -92,11 +93,15 @@ def test_deleting_everything_finds_the_spreadsheet_among_the_uploads(ws: Workspa
 
 
 def test_a_table_is_not_taken_for_json_lines(ws: Workspace, sheet: Path) -> None:
-    with pytest.raises(DataError) as caught:
-        data.check_upload(ws, sheet)
-    assert str(caught.value) == (
-        "Clinic list.csv: a table's columns need roles first; see `data import FILE --preview`"
-    )
+    said = "Clinic list.csv: a table's columns need roles first; import it: `data import FILE`"
+    for read in (
+        lambda: data.check_upload(ws, sheet),
+        lambda: data.check_dataset(ws, str(sheet)),
+        lambda: data.load_records(ws, str(sheet), Config()),
+    ):
+        with pytest.raises(DataError) as caught:
+            read()
+        assert str(caught.value) == said
 
 
 def run(*words: str) -> tuple[int, str]:
