@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -66,7 +66,7 @@ def import_table(
     if json:
         print_json(card)
         return
-    print(f"{card.name}: {card.usable} of {card.rows} rows, {_describe(card.table)}")
+    print(f"{card.name}: {card.usable} of {card.rows} rows, {tables.describe(card.table)}")
     if not card.phi_settled:
         print(
             f"{card.phi_rows} rows may hold personal data: training waits for --redact or --i-have-the-right"
@@ -83,10 +83,6 @@ def _read_roles(given: list[str]) -> dict[str, str]:
             raise UserError(f"--map: the role {role} is given twice; give it once")
         roles[role] = column
     return roles
-
-
-def _describe(table: dict[str, Any] | None) -> str:
-    return ", ".join(f"{role} from {column}" for role, column in (table or {}).get("columns", {}).items())
 
 
 def _show(view: TableView, *, as_json: bool) -> None:

@@ -110,6 +110,12 @@ def note_origin(origin: TableOrigin | None) -> dict[str, Any] | None:
     return asdict(origin.without_problems) if origin is not None else None
 
 
+def describe(table: Mapping[str, Any] | None) -> str:
+    """`question from column B (Asked), answer from column C`; empty where there was no table."""
+    columns: Mapping[str, str] = (table or {}).get("columns", {})
+    return ", ".join(f"{role} from {column}" for role, column in columns.items())
+
+
 def locate(report: CheckReport, origin: TableOrigin | None) -> CheckReport:
     """A report that speaks of the sheet's rows and columns."""
     if origin is None:

@@ -81,8 +81,10 @@ def _name(column: Column) -> str:
 
 def _say_found(view: TableView) -> str:
     if {"question", "answer"} <= set(view.proposed):
-        return "Proposed by the columns' names; please look whether it is right."
-    return "The columns' names do not say it: which one holds the question, which the answer?"
+        said = "Proposed by the columns' names; please look whether it is right."
+    else:
+        said = "The columns' names do not say it: which one holds the question, which the answer?"
+    return f"{said} Columns without a role are left behind."
 
 
 def _notices(view: TableView) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr
 
 from medlora.dataset.check import CheckReport
-from medlora.services import data, data_preview
+from medlora.services import data, data_preview, tables
 from medlora.ui import dataset_view, present
 from medlora.ui.dataset_removal import Shown
 from medlora.ui.draft import draft_config
@@ -27,9 +27,7 @@ def draw_report(workspace: Workspace, shown: Shown, report: CheckReport, settled
     return [
         shown,
         gr.update(visible=True),
-        present.heading(
-            shown.title, "Checked, not stored yet." if upload else f"SHA-256 {report.sha256[:16]}…"
-        ),
+        present.heading(shown.title, _say_where(shown, report)),
         dataset_view.show_figures(report),
         gr.update(visible=upload and bad > 0 and report.usable > 0, label=_skip_label(bad), value=False),
         gr.update(visible=report.phi_rows > 0 and not settled, value=None),
@@ -46,6 +44,14 @@ def draw_report(workspace: Workspace, shown: Shown, report: CheckReport, settled
         gr.update(value=1, maximum=max(report.usable, 1)),
         show_record(workspace, shown, 1),
     ]
+
+
+def _say_where(shown: Shown, report: CheckReport) -> str:
+    """Not stored yet, or by what the stored file is known, and the columns it came from."""
+    if shown.is_upload:
+        return "Checked, not stored yet."
+    columns = f" {shown.columns}." if shown.columns else ""
+    return f"SHA-256 {report.sha256[:16]}….{columns}"
 
 
 def _name_for(shown: Shown) -> str:
@@ -85,4 +91,5 @@ def check_stored(workspace: Workspace, name: str, progress: Progress) -> list[Up
     """Look at a stored dataset again, under the present configuration."""
     item = data.show_dataset(workspace, name)
     report = data.check_dataset(workspace, name, draft_config(workspace), progress)
-    return draw_report(workspace, Shown(name, item.title, report.usable), report, settled=item.phi_settled)
+    shown = Shown(name, item.title, report.usable, columns=tables.describe(item.table))
+    return draw_report(workspace, shown, report, settled=item.phi_settled)

@@ -19,13 +19,15 @@ from medlora.workspace import Workspace
 class Shown:
     """What the report is about: an uploaded file that is not added yet, or a stored dataset's name.
 
-    table: the CSV file or workbook that an upload was converted from.
+    table: the CSV file or workbook that an upload was converted from. columns: in words, which of its columns
+    a stored dataset came from.
     """
 
     source: Path | str
     title: str
     usable: int
     table: Path | None = None
+    columns: str = ""
 
     @property
     def is_upload(self) -> bool:

@@ -12,6 +12,7 @@ import csv
 import re
 from collections import Counter
 from collections.abc import Iterator
+from io import StringIO
 from pathlib import Path
 from typing import TextIO
 
@@ -171,7 +172,7 @@ def find_separator(sample: str, *, whole: bool) -> str:
 
 def _count_cells(sample: str, separator: str, *, whole: bool) -> Counter[int]:
     try:
-        rows = [len(row) for row in csv.reader(sample.splitlines(keepends=True), delimiter=separator) if row]
+        rows = [len(row) for row in csv.reader(StringIO(sample, newline=""), delimiter=separator) if row]
     except csv.Error:
         return Counter()
     return Counter(rows if whole else rows[:-1])

@@ -25,7 +25,7 @@ from medlora.errors import DataError
 _LAST_ROW = 1_048_576
 _MOST_MEMBERS = 4_096
 _LARGEST_UNPACKED = 1 << 30
-_LARGEST_STRINGS = 256 << 20
+_LARGEST_STRINGS = 128 << 20
 # Sheets shrink well, up to a hundredfold when they repeat themselves; a bomb shrinks a thousandfold.
 _MOST_SHRUNK, _SMALL = 300, 32 << 20
 _CHUNK = 1 << 20

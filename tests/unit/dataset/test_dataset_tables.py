@@ -72,6 +72,12 @@ def test_a_csv_file_needs_nothing_declared(tmp_path: Path, encoding: str, separa
     assert any("Windows-1252" in notice for notice in view.notices) == (encoding == "cp1252")
 
 
+def test_line_ends_of_an_old_mac_and_odd_separators_in_cells_are_fine(tmp_path: Path) -> None:
+    path = tmp_path / "cases.csv"
+    path.write_bytes("question;answer\rQ\u2028one, two;A\r".encode())
+    assert convert(path)[0] == {2: {"instruction": "Q\u2028one, two", "response": "A"}}
+
+
 def test_the_separator_line_of_excel_is_no_row(tmp_path: Path) -> None:
     path = tmp_path / "cases.csv"
     path.write_text("sep=;\nquestion;answer\nQ;A, or B\n", encoding="utf-8")
