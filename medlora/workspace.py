@@ -203,6 +203,11 @@ class Workspace:
         return self.private / "feedback"
 
     @property
+    def history(self) -> Path:
+        """Conversations that somebody wished to keep."""
+        return self.private / "history"
+
+    @property
     def audit_retention(self) -> Path:
         """How long entries of the audit are kept."""
         return self.private / "audit-retention.json"

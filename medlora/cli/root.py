@@ -12,6 +12,7 @@ from medlora.cli import (
     audit,
     chat,
     config,
+    conversations,
     data,
     evaluate,
     feedback,
@@ -39,6 +40,7 @@ cli.add_typer(adapters.commands, name="adapters")
 cli.add_typer(users.commands, name="users")
 cli.add_typer(privacy.commands, name="privacy")
 cli.add_typer(feedback.commands, name="feedback")
+cli.add_typer(conversations.commands, name="conversations")
 cli.add_typer(scripts.commands, name="script")
 cli.command("app")(machine.open_app)
 cli.command("doctor")(machine.doctor)

@@ -65,6 +65,11 @@ class ChatService:
     def workspace(self) -> Workspace:
         return self._ws
 
+    @property
+    def public(self) -> bool:
+        """Whether anybody may write here; then nothing is kept."""
+        return self._public
+
     def settings_for(
         self,
         adapter: str | None = None,

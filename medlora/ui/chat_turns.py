@@ -8,27 +8,28 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
-from uuid import uuid4
 
 import gradio as gr
 
+from medlora.access.roles import Role
 from medlora.dataset.phi import find_phi
 from medlora.errors import UserError
 from medlora.feedback.records import short_model
-from medlora.services import adapters
+from medlora.services import adapters, conversations
 from medlora.services.chat import ChatService, ChatSettings, ChatUpdate
+from medlora.services.chat_log import ADAPTER, BASE, SERVED, Conversation, answer_line, speaker_of
 from medlora.services.feedback import describe_answer
 from medlora.services.release import read_release
 from medlora.ui import present
 from medlora.ui.adapter_cards import show_state
 from medlora.ui.blocks import keep_choice, pick
-from medlora.ui.chat_view import Conversation, show_bubbles, show_foot, show_writing
+from medlora.ui.chat_view import show_bubbles, show_writing
 from medlora.ui.draft import draft_config, draft_server, policy_settings
+from medlora.ui.events import current_caller
 from medlora.ui.visitors import account_name
 from medlora.workspace import Workspace
 
 UPDATE_INTERVAL_S = 0.1
-BASE, ADAPTER, SERVED = "base:", "adapter:", "served:"
 FILTER_OFF = present.notice(
     "red",
     "The content filter is off",
@@ -39,9 +40,10 @@ Update = Any
 Bubbles = list[dict[str, Any]]
 
 
-def new_conversation() -> Conversation:
-    """An empty conversation with an id of its own."""
-    return Conversation(uuid4().hex)
+def history_owner(service: ChatService) -> str | None:
+    """Whose history this visitor's conversations belong to; None where none is offered, as in a demo."""
+    caller = current_caller()
+    return None if service.public or caller is None or caller.role is Role.GUEST else caller.name
 
 
 def speaker_choices(workspace: Workspace) -> list[tuple[str, str]]:
@@ -175,9 +177,8 @@ def answer(
             if waiting != stage or time.monotonic() - shown_at >= UPDATE_INTERVAL_S:
                 stage, shown_at = waiting, time.monotonic()
                 yield None, show_writing(lines, last)
-    fixed = last.level if last.action in ("defer", "block") else ""
     kept = describe_answer(conversation.turns(), last, settings)
-    ended = conversation.add("assistant", last.text, show_foot(last), fixed, kept)
+    ended = conversation.append(answer_line(last, kept, speaker_of(settings)))
     yield ended, show_bubbles(ended.lines)
 
 
@@ -209,12 +210,13 @@ class Desk:
         if not message:
             yield gr.skip()
             return
-        before = conversation or new_conversation()
+        before = conversation or Conversation()
         if before.lines and before.lines[-1].role == "user":
             raise UserError("chat: the last message is still being answered; wait, or press Stop")
         settings = apply_fields(settings_of(self.service, speaker or f"{BASE}starter"), *fields)
         settings = replace(settings, user=account_name() or None)
-        asked = before.add("user", message)
+        owner = history_owner(self.service)
+        asked = self._keep(owner, before.add("user", message))
         hidden, shown = gr.update(visible=False), gr.update(visible=True)
         yield [asked, show_writing(asked.lines, None), "", hidden, shown, hidden, gr.skip()]
         try:
@@ -222,10 +224,17 @@ class Desk:
                 if ended is None:
                     yield [gr.skip(), log, *[gr.skip()] * 5]
                 else:
+                    ended = self._keep(owner, ended)
                     yield [ended, log, gr.skip(), shown, hidden, hidden, gr.skip()]
         except Exception:
+            if owner is not None:
+                conversations.take_back(self.workspace, owner, before)
             yield [before, show_bubbles(before.lines), message, shown, hidden, hidden, gr.skip()]
             raise
+
+    def _keep(self, owner: str | None, talk: Conversation) -> Conversation:
+        """Into the history, for an owner who wishes that."""
+        return talk if owner is None else conversations.keep(self.workspace, owner, talk)
 
     def stop(self, conversation: Conversation | None) -> None:
         """Stop the answer that is growing; what was judged so far stays."""
@@ -233,9 +242,9 @@ class Desk:
             self.service.stop(conversation.chat_id)
 
     def clear(self, conversation: Conversation | None) -> list[Update]:
-        """A new conversation; the old one is forgotten."""
+        """A new conversation; the old one is forgotten, unless it lies in the history."""
         self.stop(conversation)
-        return [new_conversation(), []]
+        return [Conversation(), []]
 
     def banner(self, speaker: str | None) -> str:
         """What stands above a chat with that speaker: its state and its filter may have changed meanwhile."""

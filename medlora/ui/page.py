@@ -29,6 +29,7 @@ from medlora.ui.draft import ServerWatch
 from medlora.ui.events import POLL, current_caller, guarded
 from medlora.ui.gate import Everyone
 from medlora.ui.header import DeviceWatch, RunningJob, show_header, show_running
+from medlora.ui.history_card import Shelf
 from medlora.ui.keeping_card import draw_keeping
 from medlora.ui.keys import PRESS_BY_KEY
 from medlora.ui.launch import Hosting
@@ -213,6 +214,12 @@ def _wire_openings(tabs: Tabs, pages: Pages, chat: ChatService) -> None:
         guarded(chat_turns.Desk(workspace, chat).banner, needs=Permission.CHAT),
         talk.speaker,
         talk.banner,
+        **POLL,
+    )
+    pages.chat.select(
+        guarded(Shelf(chat).draw, quiet=True, needs=Permission.CHAT),
+        [talk.conversation, talk.history.search],
+        talk.history.drawn,
         **POLL,
     )
     pages.safety.select(

@@ -10,9 +10,10 @@ from medlora.errors import UserError
 from medlora.services import configure
 from medlora.services.chat import ChatService, ChatSettings, ChatUpdate
 from medlora.services.chat_events import EngineEvent, Finished, Question, Started, Text
+from medlora.services.chat_log import Conversation
 from medlora.ui import chat_turns
 from medlora.ui.chat_turns import Desk
-from medlora.ui.chat_view import Conversation, describe_wait, show_bubbles, show_foot
+from medlora.ui.chat_view import describe_wait, show_bubbles, show_foot
 from medlora.ui.draft import ServerWatch
 from medlora.workspace import Workspace
 
@@ -75,7 +76,7 @@ def test_an_empty_message_does_nothing(workspace: Workspace) -> None:
 
 def test_words_of_people_and_models_are_inert() -> None:
     said = '<img src="https://evil.example/p.png"> ![x](https://evil.example/q.png)'
-    log = Conversation("c").add("user", said).add("assistant", said, "<div>foot</div>").lines
+    log = Conversation("c").add("user", said).add("assistant", said, update=ChatUpdate(text=said)).lines
     for bubble in show_bubbles(log):
         assert "<img" not in bubble["content"] and "![" not in bubble["content"].replace("!&#91;", "")
         assert "https://" not in bubble["content"]
@@ -103,7 +104,7 @@ def test_waiting_is_said_in_words() -> None:
 
 
 def test_a_conversation_hands_on_roles_and_words_alone() -> None:
-    talk = Conversation("c").add("user", "a").add("assistant", "b", "<div>foot</div>")
+    talk = Conversation("c").add("user", "a").add("assistant", "b", update=ChatUpdate(text="b"))
     assert talk.turns() == [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
 
 
