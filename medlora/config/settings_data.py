@@ -169,6 +169,13 @@ class InferenceSettings(Section):
     seed: int = setting(
         42, "Seed", "The same seed, settings and question give the same answer.", ge=0, le=2**32 - 1
     )
+    eight_bit: bool = setting(
+        False,
+        "8-bit answers on a processor",
+        "Without a GPU, true writes answers from weights rounded to 8 bits: for a model too large to be "
+        "quick, since the wording of answers changes a little. Evaluations always use the whole weights.",
+        source="docs/performance.md, Chat: speed, perplexity and agreement with full precision",
+    )
     context_length: int | None = setting(
         None,
         "Context length",

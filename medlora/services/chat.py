@@ -267,7 +267,8 @@ class ChatService:
             name = card.base_model if card else speaker.settings.base_model
             for item in prepare_model(self._ws, name, stopped.is_set):
                 if isinstance(item, ModelFiles):
-                    base, adapter = read_folders(card, item)
+                    eight_bit = speaker.settings.inference.eight_bit
+                    base, adapter = read_folders(card, item, eight_bit=eight_bit)
                     questions.append(Question(base, adapter, speaker.messages(), speaker.sampling()))
                 else:
                     board.report(*item)

@@ -84,6 +84,7 @@ class Draft:
                 adapter=event.adapter,
                 weights=event.weights,
                 server=event.server,
+                precision=event.precision,
                 stage="Writing",
                 fraction=None,
                 queue_place=None,

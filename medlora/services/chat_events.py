@@ -12,11 +12,12 @@ from medlora.errors import RunFailedError, UserError
 
 @dataclass(frozen=True)
 class ModelFolder:
-    """A base model by name and local folder."""
+    """A base model by name and local folder; whether it may answer from 4 bits (GPU) or 8 (processor)."""
 
     name: str
     folder: str
     four_bit: bool = False
+    eight_bit: bool = False
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,7 @@ class Started:
     adapter: str | None
     weights: str
     server: str | None = None
+    precision: str | None = None
 
 
 @dataclass(frozen=True)

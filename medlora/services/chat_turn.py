@@ -96,7 +96,8 @@ class ChatUpdate:
     text: judged, and nothing else ever was. delta: what this update added to it. action: what the safety
     layer did (answer, annotate, defer, block). notes belong under the answer, the banner above the chat.
     stage: what is being waited for, in words, with its fraction where one is known. label: the weights
-    that speak, None while they are not known or were never asked. error: why the answer broke off.
+    that speak, None while they are not known or were never asked; precision: that of their numbers.
+    error: why the answer broke off.
     """
 
     text: str = ""
@@ -116,6 +117,7 @@ class ChatUpdate:
     adapter: str | None = None
     weights: str | None = None
     server: str | None = None
+    precision: str | None = None
     tokens: int = 0
     seconds_to_first_token: float | None = None
     tokens_per_second: float | None = None
@@ -145,6 +147,7 @@ class ChatUpdate:
             "base_model": self.base_model,
             "weights": self.weights,
             "server": self.server,
+            "precision": self.precision,
             "tokens": self.tokens,
             "seconds_to_first_token": self.seconds_to_first_token,
             "tokens_per_second": self.tokens_per_second,
