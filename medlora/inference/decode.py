@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -137,7 +138,7 @@ class Decoder:
         """The logits after the last of `ids`, or None if stopped while reading."""
         logits = None
         cuts = [cut for cut in self._memory.cuts(ids, identity.ends) if at <= cut < len(ids)]
-        for start, stop in zip(cuts, [*cuts[1:], len(ids)], strict=True):
+        for start, stop in pairwise([*cuts, len(ids)]):
             if stopped():
                 return None
             logits = self._forward(ids[start:stop], states)

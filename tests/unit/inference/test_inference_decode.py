@@ -122,6 +122,19 @@ def test_idle_time_reads_the_answer_ahead(model: Any, monkeypatch: pytest.Monkey
     assert warm == _greedy(Decoder(model, reuse=False), follow)
 
 
+def test_idle_time_with_nothing_new_to_read_costs_nothing(
+    model: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An answer stopped after a few tokens, or none: everything up to the last cut is known."""
+    decoder = Decoder(model)
+    _greedy(decoder, LONG, count=3)
+    lengths = _read(monkeypatch, decoder)
+    for said in ([], [41, 42]):
+        decoder.read_ahead(Identity("w"), LONG + said, lambda: False)
+    assert lengths == []
+    assert _greedy(decoder, LONG) == _greedy(Decoder(model, reuse=False), LONG)
+
+
 def test_stop_is_heard_between_the_pieces_of_a_prompt(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     decoder = Decoder(model)
     lengths = _read(monkeypatch, decoder)
