@@ -85,11 +85,13 @@ class Reading:
         return found
 
     def _add_up(self, settled: Mapping[str, Level]) -> list[Match]:
-        """Lesser signs that add up to more than was found."""
+        """Lesser signs that add up, where nothing else was found."""
+        if any(level >= Level.DEFER for level in settled.values()):
+            return []
         surroundings = self.surroundings("en")
         return [
             Match(tally.rule, items, surroundings.contexts_of(items) - {"resolved"}, tally.rule.level)
-            for tally, items in add_up(self, max(settled.values(), default=Level.ANSWER))
+            for tally, items in add_up(self)
         ]
 
     def _reaches(self, match: Match, turn: int) -> bool:

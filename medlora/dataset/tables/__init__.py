@@ -1,1 +1,0 @@
-"""Tables, CSV and Excel: read row by row, their columns given roles, written as JSON lines."""
