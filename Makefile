@@ -2,7 +2,7 @@
 # make test     set up what is missing, Chromium included, then pass every test
 # make check    what CI demands: lint, types, import direction, tests
 # make audit    known vulnerabilities of what is installed, and sbom.json; apart, since it changes from day to day
-# On Windows without make, the README gives the plain commands these stand for.
+# Without make: start.bat and start.command do what `make run` does; the README gives the plain commands.
 
 PYTHON ?= python3
 VENV := .venv

@@ -1,14 +1,22 @@
-"""Chat against plain `transformers.generate`, interleaved, on the same weights.
+"""Chat against plain `transformers.generate`, PEFT and llama.cpp, interleaved, on the same weights.
 
-    python -m benchmarks.chat [--model FOLDER] [--rounds 3] [--threads 1]
+    python -m benchmarks.chat [--model FOLDER] [--rounds 3] [--threads 1] [--json FILE]
+                              [--llama-cpp-python PYTHON] [--only decode,first,adapter,together,stop,quality]
 
-The peer is installed with medlora itself (transformers). Without --model the prepared starter model is used.
-Every round asks each side in turn; the output holds every round and the medians, since only ratios of
+transformers and PEFT are installed with medlora itself. llama.cpp needs an environment of its own (see
+benchmarks/peers/llama_cpp_worker.py); without --llama-cpp-python it is left out. Without --model the prepared
+starter model is used. All go on past the end of an answer, so that each writes as many tokens.
+
+- decode: tokens a second after the first one.
+- first: seconds to the first token with a long system prompt: when all is new, when the system prompt was
+  read before, and for the second question of a conversation.
+- adapter: tokens a second with an adapter beside the base or merged into it, and seconds to change it.
+- together: base and adapter answer one question; tokens a second of both.
+- stop: seconds from Stop to the end of an answer, in the real chat process.
+- quality: what medlora's smaller copies of the weights change on the answers of the sample dataset.
+
+Every round asks each side in turn; medians are shown, and every round is in the JSON, since only ratios of
 interleaved runs mean anything on a shared machine.
-
-Measured: tokens per second after the first one; seconds to the first token of a second question under a
-long system prompt, with and without the memory of the first; whether greedy answers agree, token by token.
-int8 is the reason why weights stay whole on a CPU: it decodes faster, but its greedy answers differ.
 """
 
 from __future__ import annotations
@@ -18,150 +26,197 @@ import json
 import platform
 import statistics
 import sys
-import time
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import peft
 import torch
 import transformers
-from transformers import AutoModelForCausalLM
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from benchmarks.chat_quality import compare_quality
+from benchmarks.chat_sides import Generate, LlamaCpp, Medlora, Side, clock, load, load_adapted, make_adapter
+from benchmarks.chat_stop import measure_stop
 from medlora.dataset.render import ChatTokenizer
-from medlora.inference.decode import Decoder
-from medlora.inference.protocol import Sampling
-from medlora.inference.sampling import Sampler
 from medlora.models.files import find_model
 from medlora.workspace import Workspace
 
-QUESTIONS = (
-    "What are the symptoms of iron deficiency anaemia?",
-    "How is asthma treated?",
-    "Explain type 2 diabetes in simple words.",
-    "What should I ask before an operation?",
-)
+QUESTIONS = ("How is asthma treated?", "Explain type 2 diabetes in simple words.")
 POLICY = "You are a careful medical assistant. " + (
     "Be clear, say what is uncertain, never invent a dose, and name when to see a clinician. " * 25
 )
-CPU = torch.device("cpu")
+SECTIONS = ("decode", "first", "adapter", "together", "stop", "quality")
 
 
 @dataclass
-class Side:
-    """One way to answer, and what was measured of it."""
+class Bench:
+    """What all sections share. figures: what was measured, then side, then every round's value."""
 
-    name: str
-    answer: Callable[[list[int], int], list[int]]
-    rates: list[float] = field(default_factory=list)
-    answers: list[list[int]] = field(default_factory=list)
+    folder: Path
+    tokenizer: ChatTokenizer
+    rounds: int
+    tokens: int
+    peers: dict[str, LlamaCpp]
+    figures: dict[str, dict[str, list[float]]] = field(default_factory=dict)
+    notes: dict[str, Any] = field(default_factory=dict)
 
+    def prompt(self, *turns: str, system: str = "") -> list[int]:
+        """User and assistant in turn."""
+        messages = [{"role": "system", "content": system}] if system else []
+        for number, text in enumerate(turns):
+            messages.append({"role": ("user", "assistant")[number % 2], "content": text})
+        return self.tokenizer.encode_prompt(messages)
 
-class PackedLinear(torch.nn.Module):
-    """A linear layer with int8 weights, one scale a row."""
-
-    def __init__(self, linear: torch.nn.Linear) -> None:
-        super().__init__()
-        weight = linear.weight.detach().float()
-        scale = weight.abs().amax(1).clamp_min(1e-8) / 127
-        self.weight = torch.nn.Parameter(
-            (weight / scale[:, None]).round().to(torch.int8), requires_grad=False
-        )
-        self.scale = scale.to(torch.bfloat16)
-
-    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-        rows = inputs.reshape(-1, inputs.shape[-1]).to(torch.bfloat16)
-        packed = torch.ops.aten._weight_int8pack_mm(rows, self.weight, self.scale)
-        return packed.view(*inputs.shape[:-1], -1).to(inputs.dtype)
+    def note(self, what: str, side: str, value: float) -> None:
+        self.figures.setdefault(what, {}).setdefault(side, []).append(value)
 
 
-def pack(model: Any) -> Any:
-    for module in list(model.modules()):
-        for name, child in list(module.named_children()):
-            if isinstance(child, torch.nn.Linear):
-                setattr(module, name, PackedLinear(child))
-    return model
-
-
-def load(folder: Path, dtype: torch.dtype) -> Any:
-    return AutoModelForCausalLM.from_pretrained(folder, dtype=dtype).eval().requires_grad_(False)
-
-
-def by_generate(model: Any) -> Callable[[list[int], int], list[int]]:
-    # Both sides go on past the end of an answer, so that they decode the same number of tokens.
-    model.generation_config.eos_token_id = None
-
-    def answer(ids: list[int], count: int) -> list[int]:
-        prompt = torch.tensor([ids])
-        settings = {"max_new_tokens": count, "do_sample": False, "pad_token_id": 0}
-        with torch.inference_mode():
-            made = model.generate(prompt, attention_mask=torch.ones_like(prompt), **settings)
-        return list(made[0, len(ids) :].tolist())
-
-    return answer
-
-
-def by_medlora(decoder: Decoder) -> Callable[[list[int], int], list[int]]:
-    def answer(ids: list[int], count: int) -> list[int]:
-        sampler = Sampler(Sampling(), ids, decoder._model.config.vocab_size, CPU)
-        tokens = decoder.tokens("w", ids, sampler, lambda: False)
-        made = list(islice(tokens, count))
-        tokens.close()
-        return made
-
-    return answer
-
-
-def measure_rates(sides: list[Side], prompts: list[list[int]], rounds: int, count: int) -> None:
-    """Tokens a second after the first: the time of a long answer less that of a one-token answer."""
-    for side in sides:
-        side.answer(prompts[0], 4)
-    for number in range(rounds):
-        for ids in prompts:
-            for side in sides:
-                began = time.perf_counter()
-                side.answer(ids, 1)
-                first = time.perf_counter()
-                made = side.answer(ids, count)
-                ended = time.perf_counter()
-                side.rates.append((count - 1) / max((ended - first) - (first - began), 1e-9))
-                if number == 0:
-                    side.answers.append(made)
-
-
-def measure_first_token(model: Any, tokenizer: ChatTokenizer, rounds: int) -> dict[str, Any]:
-    """Seconds to the first token of a second question, in the same conversation's system prompt."""
-
-    def prompt(question: str) -> list[int]:
-        return tokenizer.encode_prompt(
-            [{"role": "system", "content": POLICY}, {"role": "user", "content": question}]
-        )
-
-    plain, warm = by_generate(model), by_medlora(Decoder(model))
-    warm(prompt("Hello."), 1)
-    times: dict[str, list[float]] = {"generate": [], "medlora": []}
-    for _ in range(rounds):
+def measure_decode(bench: Bench) -> None:
+    sides: dict[str, Side] = {
+        "transformers fp32": Generate(load(bench.folder, torch.float32)),
+        "transformers bf16": Generate(load(bench.folder, torch.bfloat16)),
+        "medlora": Medlora(bench.folder),
+        "medlora 8-bit": Medlora(bench.folder, eight_bit=True),
+        **bench.peers,
+    }
+    answers: dict[str, list[int]] = {}
+    for number in range(bench.rounds):
         for question in QUESTIONS:
-            ids = prompt(question)
-            for name, answer in (("generate", plain), ("medlora", warm)):
-                began = time.perf_counter()
-                answer(ids, 1)
-                times[name].append(round(time.perf_counter() - began, 4))
-    medians = {name: statistics.median(values) for name, values in times.items()}
-    return {
-        "prompt_tokens": len(prompt(QUESTIONS[0])),
-        "seconds": times,
-        "median_s": medians,
-        "ratio": round(medians["generate"] / medians["medlora"], 2),
+            for name, side in sides.items():
+                made = side.answer(bench.prompt(question), bench.tokens)
+                bench.note("decode, tokens a second", name, made.rate)
+                if not number:
+                    answers[name] = answers.get(name, []) + made.tokens
+    expected = answers["transformers fp32"]
+    bench.notes["tokens equal to transformers fp32"] = {
+        name: f"{sum(a == b for a, b in zip(made, expected, strict=True))} of {len(expected)}"
+        for name, made in answers.items()
     }
 
 
-def first_difference(one: list[int], other: list[int]) -> int | None:
-    pairs = zip(one, other, strict=True)
-    return next((place for place, (left, right) in enumerate(pairs) if left != right), None)
+def measure_first(bench: Bench) -> None:
+    ours = Medlora(bench.folder)
+    sides: dict[str, Side] = {
+        "transformers fp32": Generate(load(bench.folder, torch.float32)),
+        "transformers bf16": Generate(load(bench.folder, torch.bfloat16)),
+        "medlora": ours,
+        **bench.peers,
+    }
+    one, two = (bench.prompt(question, system=POLICY) for question in QUESTIONS)
+    bench.notes["prompt tokens of the first questions"] = [len(one), len(two)]
+    for _ in range(bench.rounds):
+        for name, side in sides.items():
+            bench.note("first token, all new, s", name, side.answer(one, 1).first_s)
+            side.answer(one, 1)
+            known = side.answer(two, 40, fresh=False)
+            bench.note("first token, system prompt known, s", name, known.first_s)
+            if side is ours:
+                ours.read_ahead(two + known.tokens)
+            said = bench.tokenizer.decode(known.tokens)
+            further = bench.prompt(QUESTIONS[1], said, QUESTIONS[0], system=POLICY)
+            bench.note("first token, second turn, s", name, side.answer(further, 1, fresh=False).first_s)
+
+
+def measure_adapter(bench: Bench, adapter: Path) -> None:
+    ours, plain = Medlora(bench.folder), load_adapted(bench.folder, adapter)
+    merged = Generate(load_adapted(bench.folder, adapter).merge_and_unload())
+    what = "with an adapter, tokens a second"
+    for _ in range(bench.rounds):
+        for question in QUESTIONS:
+            ids = bench.prompt(question)
+            bench.note(what, "PEFT", Generate(plain).answer(ids, bench.tokens).rate)
+            bench.note(what, "PEFT, merged", merged.answer(ids, bench.tokens).rate)
+            bench.note("without it again, tokens a second", "medlora", ours.answer(ids, bench.tokens).rate)
+            bench.note("change of the adapter, s", "medlora", clock(lambda: ours.switch(adapter)))
+            bench.note(what, "medlora", ours.answer(ids, bench.tokens).rate)
+            ours.switch(None)
+        bench.note("change of the adapter, s", "PEFT, loaded anew", clock(_reload(plain, adapter)))
+
+
+def _reload(plain: Any, adapter: Path) -> Callable[[], object]:
+    def work() -> None:
+        plain.load_adapter(adapter, adapter_name="again")
+        plain.set_adapter("again")
+        plain.set_adapter("default")
+        plain.delete_adapter("again")
+
+    return work
+
+
+def measure_together(bench: Bench, adapter: Path) -> None:
+    ours, plain = Medlora(bench.folder), load_adapted(bench.folder, adapter)
+    answers: dict[str, list[list[int]]] = {}
+    speakers = (None, adapter)
+    what = "base and adapter answer one question, tokens a second of both"
+    for _ in range(bench.rounds):
+        for question in QUESTIONS:
+            ids = bench.prompt(question)
+            with plain.disable_adapter():
+                made = [Generate(plain).answer(ids, bench.tokens)]
+            made.append(Generate(plain).answer(ids, bench.tokens))
+            answers["PEFT"] = [each.tokens for each in made]
+            bench.note(
+                what,
+                "PEFT, one after another",
+                _pace(sum(each.first_s + each.rest_s for each in made), bench),
+            )
+            made, spent = [], 0.0
+            for speaker in speakers:
+                spent += clock(lambda speaker=speaker: ours.switch(speaker))
+                made.append(ours.answer(ids, bench.tokens))
+                spent += made[-1].first_s + made[-1].rest_s
+            bench.note(what, "medlora, one after another", _pace(spent, bench))
+            both = ours.together(speakers, ids, bench.tokens)
+            bench.note(what, "medlora, side by side", _pace(both[0].first_s + both[0].rest_s, bench))
+            answers["medlora"] = [each.tokens for each in both]
+    bench.notes["side by side"] = {
+        "tokens equal to medlora's own, one after another": answers["medlora"]
+        == [each.tokens for each in made],
+        "tokens equal to PEFT's": answers["medlora"] == answers["PEFT"],
+    }
+
+
+def _pace(seconds: float, bench: Bench) -> float:
+    return 2 * bench.tokens / seconds
+
+
+def describe(bench: Bench, threads: int) -> dict[str, Any]:
+    versions = {
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+        "peft": peft.__version__,
+    }
+    versions |= {name: peer.version for name, peer in bench.peers.items()}
+    return {
+        "machine": f"{platform.machine()}, {torch.backends.cpu.get_cpu_capability()}, {threads} threads",
+        "versions": versions,
+        "rounds": bench.rounds,
+        "figures": {
+            what: {
+                side: {"median": statistics.median(values), "all": [round(value, 4) for value in values]}
+                for side, values in sides.items()
+            }
+            for what, sides in bench.figures.items()
+        },
+        "notes": bench.notes,
+    }
+
+
+def draw(report: dict[str, Any]) -> str:
+    """The medians as Markdown tables."""
+    versions = ", ".join(f"{name} {version}" for name, version in report["versions"].items())
+    lines = [f"{report['machine']}; {versions}; medians of {report['rounds']} rounds"]
+    for what, sides in report["figures"].items():
+        lines += ["", f"| {what} | |", "|---|---|"]
+        for side, values in sides.items():
+            median = values["median"]
+            lines.append(f"| {side} | {median:.1f} |" if median >= 5 else f"| {side} | {median:.3f} |")
+    lines += ["", *(f"{what}: {json.dumps(value)}" for what, value in report["notes"].items())]
+    return "\n".join(lines) + "\n"
 
 
 def main() -> None:
@@ -170,6 +225,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--tokens", type=int, default=64)
+    parser.add_argument("--llama-cpp-python", type=Path, help="a Python that has llama-cpp-python and gguf")
+    parser.add_argument("--only", default=",".join(SECTIONS))
+    parser.add_argument("--json", type=Path, help="write every figure there too")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     transformers.logging.set_verbosity_error()
@@ -178,35 +236,28 @@ def main() -> None:
     folder = options.model or (files.path if files else None)
     if folder is None:
         raise SystemExit("benchmark: the starter model is not prepared; start a chat once, or give --model")
-    tokenizer = ChatTokenizer.load(folder)
-    prompts = [tokenizer.encode_prompt([{"role": "user", "content": question}]) for question in QUESTIONS]
-    full, half = load(folder, torch.float32), load(folder, torch.bfloat16)
-    sides = [
-        Side("generate fp32", by_generate(full)),
-        Side("generate bf16", by_generate(half)),
-        Side("medlora fp32", by_medlora(Decoder(full))),
-        Side("medlora int8", by_medlora(Decoder(pack(load(folder, torch.bfloat16))))),
-    ]
-    measure_rates(sides, prompts, options.rounds, options.tokens)
-    reference = sides[0].answers
-    report = {
-        "versions": {"torch": torch.__version__, "transformers": transformers.__version__},
-        "machine": f"{platform.machine()}, {torch.backends.cpu.get_cpu_capability()}",
-        "threads": options.threads,
-        "decode": {
-            side.name: {
-                "tokens_per_second": [round(rate, 1) for rate in side.rates],
-                "median": round(statistics.median(side.rates), 1),
-                "first_difference_from_generate_fp32": [
-                    first_difference(made, expected)
-                    for made, expected in zip(side.answers, reference, strict=True)
-                ],
-            }
-            for side in sides
-        },
-        "second_question_under_a_long_system_prompt": measure_first_token(full, tokenizer, options.rounds),
-    }
-    sys.stdout.write(json.dumps(report, indent=2) + "\n")
+    python, threads, only = options.llama_cpp_python, options.threads, options.only.split(",")
+    forms = ("Q4_1", "F16") if python and {"decode", "first"} & set(only) else ()
+    peers = {f"llama.cpp {form}": LlamaCpp(python, folder, form, threads) for form in forms}
+    bench = Bench(folder, ChatTokenizer.load(folder), options.rounds, options.tokens, peers)
+    with tempfile.TemporaryDirectory() as room:
+        adapter = make_adapter(folder, Path(room) / "adapter")
+        work: dict[str, Callable[[], object]] = {
+            "decode": lambda: measure_decode(bench),
+            "first": lambda: measure_first(bench),
+            "adapter": lambda: measure_adapter(bench, adapter),
+            "together": lambda: measure_together(bench, adapter),
+            "stop": lambda: measure_stop(bench, threads),
+            "quality": lambda: compare_quality(bench),
+        }
+        for section in only:
+            work[section]()
+    for peer in peers.values():
+        peer.close()
+    report = describe(bench, threads)
+    if options.json:
+        options.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    sys.stdout.write(draw(report))
 
 
 if __name__ == "__main__":

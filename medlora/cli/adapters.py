@@ -1,19 +1,23 @@
-"""`adapters`: list, show, search, import, export, merge, push, rename, note, delete."""
+"""`adapters`: list, show, search, import, export, merge, push, rename, note, delete; sign-off and report."""
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 import sys
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from medlora.cli import adapter_release
 from medlora.cli.output import JsonFlag, print_json, print_table
 from medlora.errors import RunFailedError, UserError
 from medlora.services import adapter_export, adapter_library, adapters
 from medlora.services.adapter_import import import_adapter
+from medlora.services.adapters import AdapterCard
+from medlora.services.release import Release, read_release, read_releases
 from medlora.workspace import Workspace
 
 commands = typer.Typer(help="Published adapters.", no_args_is_help=True)
@@ -26,23 +30,44 @@ def list_adapters(
     json: JsonFlag = False,
 ) -> None:
     """Every adapter, newest first."""
-    cards = adapter_library.search(adapters.list_adapters(Workspace.open()), search)
+    ws = Workspace.open()
+    cards = adapter_library.search(adapters.list_adapters(ws), search)
+    releases = read_releases(ws, cards)
     if json:
-        print_json(cards)
+        print_json([_as_document(card, releases[card.name]) for card in cards])
         return
     print_table(
-        ("NAME", "BASE", "DATASET", "STEPS", "LOSS", "EVAL", "STATUS"),
+        ("NAME", "BASE", "DATASET", "STEPS", "LOSS", "EVAL", "STATUS", "RELEASE"),
         [
-            (c.name, c.base_model, c.dataset, c.steps, c.train_loss, c.eval_loss, c.problem or c.status)
+            (
+                *(c.name, c.base_model, c.dataset, c.steps, c.train_loss, c.eval_loss),
+                c.problem or c.status,
+                releases[c.name].words,
+            )
             for c in cards
         ],
     )
 
 
+def _as_document(card: AdapterCard, release: Release) -> dict[str, Any]:
+    return {
+        **dataclasses.asdict(card),
+        "base_licence": adapters.base_licence(card.base_model),
+        "release": release.as_dict(),
+    }
+
+
 @commands.command("show")
 def show(name: NameArgument, json: JsonFlag = True) -> None:
-    """One adapter with its provenance, as JSON."""
-    print_json(adapters.show(Workspace.open(), name))
+    """One adapter with its provenance and its release state, as JSON."""
+    ws = Workspace.open()
+    print_json(_as_document(adapters.show(ws, name), read_release(ws, name)))
+
+
+commands.command("release")(adapter_release.show_release)
+commands.command("sign")(adapter_release.sign)
+commands.command("unsign")(adapter_release.unsign)
+commands.command("report")(adapter_release.report)
 
 
 @commands.command("import")

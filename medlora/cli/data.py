@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from medlora.cli.output import JsonFlag, SetFlag, print_json, print_problems, print_table
+from medlora.cli.tables import import_table
 from medlora.config.schema import Config
 from medlora.dataset.check import CheckReport
 from medlora.errors import ConfigError, UserError
@@ -17,6 +18,7 @@ from medlora.services.data import AddOptions
 from medlora.workspace import Workspace
 
 commands = typer.Typer(help="Datasets.", no_args_is_help=True)
+commands.command("import")(import_table)
 _SHOWN = 50
 
 
@@ -70,6 +72,7 @@ def _document(report: CheckReport) -> dict[str, Any]:
             "estimated": tokens.estimated,
         },
         "notices": report.notices,
+        "unit": report.unit,
     }
 
 
@@ -85,9 +88,11 @@ def _print_report(report: CheckReport) -> None:
     for problem in left_out[:_SHOWN]:
         print(f"left out: {problem}")
     for copy in report.duplicates[:_SHOWN]:
-        print(f"line {copy.line}: {'nearly ' if copy.near else ''}the same as line {copy.of}")
+        nearly = "nearly " if copy.near else ""
+        print(f"{report.unit} {copy.line}: {nearly}the same as {report.unit} {copy.of}")
     for finding in report.phi[:_SHOWN]:
-        print(f"line {finding.line}: {finding.field}: may be personal data: {finding.kind}: {finding.masked}")
+        place = f"{report.unit} {finding.line}: {finding.field}"
+        print(f"{place}: may be personal data: {finding.kind}: {finding.masked}")
     listed = (("left out", len(left_out)), ("copies", len(report.duplicates)), ("findings", len(report.phi)))
     for name, found in listed:
         if found > _SHOWN:

@@ -84,7 +84,7 @@ def _print(seen: EvaluationView) -> None:
     dataset = result["dataset"]
     print(f"{seen.adapter} on {dataset['name']}: {dataset['rows']} of {dataset['of']} {dataset['source']}\n")
     table = [
-        (words, _cell(result["base"].get(key)), _cell(result["adapter"].get(key)))
+        (words, *(_figure(result[who], key) for who in ("base", "adapter")))
         for key, words in _SHOWN
         if result["adapter"].get(key) is not None
     ]
@@ -92,7 +92,15 @@ def _print(seen: EvaluationView) -> None:
     if drift:
         base, adapter = (_cell(drift[name]["fired"]) for name in ("base", "adapter"))
         table.append(("rules fired on risky messages", base, adapter))
+    deferral = result.get("deferral")
+    if deferral:
+        table.append(("deferral recall, safety settings", "", _cell(deferral["recall"])))
     print_table(("", "BASE", "ADAPTER"), table)
+
+
+def _figure(speaker: Mapping[str, Any], key: str) -> str:
+    interval = speaker.get(f"{key}_95")
+    return _cell(speaker.get(key)) + (f" ({interval[0]:g} to {interval[1]:g})" if interval else "")
 
 
 def _cell(value: Any) -> str:

@@ -12,10 +12,12 @@ from medlora.cli import (
     audit,
     chat,
     config,
+    conversations,
     data,
     evaluate,
     feedback,
     machine,
+    privacy,
     run_records,
     runs,
     scripts,
@@ -36,7 +38,9 @@ cli.add_typer(run_records.commands, name="runs")
 cli.add_typer(audit.commands, name="safety")
 cli.add_typer(adapters.commands, name="adapters")
 cli.add_typer(users.commands, name="users")
+cli.add_typer(privacy.commands, name="privacy")
 cli.add_typer(feedback.commands, name="feedback")
+cli.add_typer(conversations.commands, name="conversations")
 cli.add_typer(scripts.commands, name="script")
 cli.command("app")(machine.open_app)
 cli.command("doctor")(machine.doctor)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from medlora.cli.output import JsonFlag, print_json, print_table
+from medlora.config.schema import Config
 from medlora.errors import ConfigError, UserError
 from medlora.safety.score import Rate
 from medlora.services import configure, keyword_trial, safety
@@ -23,12 +25,21 @@ def safety_of(config: str | None) -> dict[str, Any] | None:
 
     Raises: ConfigError for a configuration with errors.
     """
-    if config is None:
+    read = read_config(config)
+    return read.safety.model_dump(mode="json") if read is not None else None
+
+
+def read_config(config: str | None, sets: Sequence[str] | None = None) -> Config | None:
+    """A configuration as it resolves, the default one where only settings are given; None without either.
+
+    Raises: ConfigError for a configuration with errors.
+    """
+    if config is None and not sets:
         return None
-    examined = configure.examine_file(Workspace.open(), config)
+    examined = configure.examine_file(Workspace.open(), config or "default", sets=sets or ())
     if examined.resolved is None:
         raise ConfigError(examined.problems)
-    return examined.resolved.config.safety.model_dump(mode="json")
+    return examined.resolved.config
 
 
 @commands.command("screen")

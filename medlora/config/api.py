@@ -121,7 +121,7 @@ def _flatten(layer: Layer, table: Mapping[str, Any], prefix: str) -> None:
         elif isinstance(value, Mapping):
             _flatten(layer, value, f"{dotted}.")
         elif value is not None:
-            group = dotted in section_names() or dotted == "model.quantization_config"
+            group = dotted in (*section_names(), "model.quantization_config", "evaluation.release")
             message = f"must hold settings (got {show(value)})" if group else suggest(dotted, LEGACY_KEYS)
             layer.say(Entry(value, ""), dotted, message)
         elif dotted == "model.quantization_config":

@@ -13,12 +13,14 @@ from typing import Any
 
 from medlora.config.layers import Entry, Layer, show
 from medlora.config.schema import find_setting
+from medlora.config.server import is_loopback
 from medlora.errors import Severity
 
 _SAVE, _EVAL = "training.save_steps", "training.eval_steps"
 _BEST, _PATIENCE = "training.load_best_model_at_end", "training.early_stopping_patience"
 _HELD_OUT = "data.eval_dataset_size"
 _HIGH_RATE = 0.01
+_SERVER, _SERVED, _REMOTE = "inference.base_url", "inference.served_models", "inference.allow_remote"
 
 
 class Settings:
@@ -182,6 +184,26 @@ def _check_modules(settings: Settings) -> None:
         settings.say("lora.target_modules", "is empty, so nothing would be trained; write `all-linear`")
 
 
+def _check_server(settings: Settings) -> None:
+    """Conversations leave this machine only where somebody wrote that they may."""
+    url = settings.value(_SERVER)
+    if url is None:
+        return
+    if not [name for name in settings.value(_SERVED) if name.strip()]:
+        message = "is empty, so nobody there can be asked; name a model that the server offers"
+        settings.say(_SERVED, message, "notice")
+    if is_loopback(url):
+        return
+    if not settings.value(_REMOTE):
+        settings.say(
+            _SERVER,
+            f"it is another machine, so every conversation with its models would leave this one (got {url}); "
+            "write `allow_remote: true` below `inference` if they may",
+        )
+    elif url.startswith("http:"):
+        settings.say(_SERVER, f"the way there is not encrypted (got {url}); use https", "notice")
+
+
 _RULES: tuple[tuple[tuple[str, ...], Callable[[Settings], None]], ...] = (
     (("training.fp16", "training.bf16"), _check_precision),
     ((_HELD_OUT, _EVAL, _PATIENCE, _BEST), _check_evaluation),
@@ -198,6 +220,7 @@ _RULES: tuple[tuple[tuple[str, ...], Callable[[Settings], None]], ...] = (
     ),
     (("model.base_model_name",), _mention_model),
     (("lora.target_modules",), _check_modules),
+    ((_SERVER, _SERVED, _REMOTE), _check_server),
 )
 
 

@@ -16,6 +16,7 @@ from medlora.errors import Problem, Severity
 
 TEMPLATE_KEYS = ("base_template", "overrides")
 _QUANTIZATION = "model.quantization_config"
+_RELEASE = "evaluation.release"
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,8 @@ def _read_section(layer: Layer, section: str, node: Node, names: _Names) -> None
         dotted = f"{section}.{key}"
         if dotted == _QUANTIZATION:
             _read_quantization(layer, value, names)
+        elif dotted == _RELEASE:
+            _read_section(layer, dotted, value, names)
         elif names.knows(dotted):
             _put(layer, dotted, mark, value)
         else:

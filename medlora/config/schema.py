@@ -1,4 +1,4 @@
-"""The whole configuration: six sections, each setting declared once with its type, bounds and help."""
+"""The whole configuration: seven sections, each setting declared once with its type, bounds and help."""
 
 from __future__ import annotations
 
@@ -9,16 +9,19 @@ from pydantic import BaseModel
 
 from medlora.config.declare import Section, SettingDoc, describe_setting, setting
 from medlora.config.settings_data import DataSettings, InferenceSettings, SafetySettings
+from medlora.config.settings_evaluation import EvaluationSettings, ReleaseSettings
 from medlora.config.settings_model import LoraSettings, ModelSettings, QuantizationSettings
 from medlora.config.settings_training import TrainingSettings
 
 __all__ = [
     "Config",
     "DataSettings",
+    "EvaluationSettings",
     "InferenceSettings",
     "LoraSettings",
     "ModelSettings",
     "QuantizationSettings",
+    "ReleaseSettings",
     "SafetySettings",
     "SettingDoc",
     "TrainingSettings",
@@ -39,6 +42,7 @@ class Config(Section):
     data: DataSettings = setting(DataSettings(), "Data", "The dataset and how its records become examples.")
     safety: SafetySettings = setting(SafetySettings(), "Safety", "What guards the conversation.")
     inference: InferenceSettings = setting(InferenceSettings(), "Inference", "How answers are drawn in chat.")
+    evaluation: EvaluationSettings = setting(EvaluationSettings(), "Evaluation", "How an adapter is judged.")
 
 
 def section_names() -> tuple[str, ...]:

@@ -169,6 +169,13 @@ class InferenceSettings(Section):
     seed: int = setting(
         42, "Seed", "The same seed, settings and question give the same answer.", ge=0, le=2**32 - 1
     )
+    eight_bit: bool = setting(
+        False,
+        "8-bit answers on a processor",
+        "Without a GPU, true writes answers from weights rounded to 8 bits: for a model too large to be "
+        "quick, since the wording of answers changes a little. Evaluations always use the whole weights.",
+        source="docs/performance.md, Chat: speed, perplexity and agreement with full precision",
+    )
     context_length: int | None = setting(
         None,
         "Context length",
@@ -177,4 +184,37 @@ class InferenceSettings(Section):
         ge=64,
         le=1_048_576,
         unit="tokens",
+    )
+    base_url: str | None = setting(
+        None,
+        "Server that answers",
+        "The address of a server with OpenAI's interface, such as vLLM, Ollama, llama.cpp or `transformers "
+        "serve`; its models are then offered in the chat beside those of this machine, behind the same "
+        "safety layer. A key that the server wants stands in the environment variable MEDLORA_API_KEY.",
+        max_length=300,
+        bounds="the address of a server, such as http://127.0.0.1:8000/v1, without a name or key in it",
+        pattern=r"^https?://[^\s/@?#]+(/[^\s@?#]*)?$",
+        example="http://127.0.0.1:8000/v1",
+    )
+    served_models: list[str] = setting(
+        [],
+        "Models of the server",
+        "The names by which the server knows the models that may answer. vLLM serves each LoRA adapter under "
+        "a name of its own.",
+        example="[phi-4-mini, cardiology]",
+    )
+    allow_remote: bool = setting(
+        False,
+        "Another machine may read along",
+        "Needed for a server on another machine: every conversation with its models leaves this one. The "
+        "page then no longer says that it is local, but where the words go.",
+        source="private by default",
+    )
+    served_at_once: int = setting(
+        4,
+        "Answers at once from the server",
+        "How many answers the server is asked for at the same time; who comes later sees their place in the "
+        "queue.",
+        ge=1,
+        le=256,
     )

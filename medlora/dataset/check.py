@@ -16,7 +16,7 @@ from medlora.dataset.lengths import LengthGauge, LengthSettings, TokenStats
 from medlora.dataset.lines import LineFile
 from medlora.dataset.phi import PhiFinding, scan_object
 from medlora.dataset.render import ChatTokenizer
-from medlora.dataset.rows import Limits, Row, RowProblem, batch_rows, read_rows
+from medlora.dataset.rows import Limits, Row, RowProblem, RowUnit, batch_rows, read_rows
 from medlora.dataset.shapes import Record
 
 _MOST_PHI = 10_000
@@ -42,6 +42,7 @@ class CheckReport:
     rows: lines that are not blank. valid: rows with no problem and not filtered out, duplicates included.
     problems: by line; those of severity `error` need the user's consent before the rest is used.
     phi: the first findings; phi_found counts all. shape: `mixed` when rows differ, None without a usable row.
+    unit: what line numbers count, for a file that was converted from a table the rows of its sheet.
     """
 
     rows: int
@@ -57,6 +58,7 @@ class CheckReport:
     sha256: str
     size_bytes: int
     notices: list[str]
+    unit: RowUnit = "line"
 
     @property
     def errors(self) -> list[RowProblem]:

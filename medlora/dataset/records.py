@@ -99,9 +99,16 @@ def explain_bad_rows(name: str, errors: list[RowProblem], rows: int) -> str:
     )
 
 
-def write_rejects(path: Path, target: Path, lengths: LengthSettings, tokenizer: ChatTokenizer | None) -> int:
+def write_rejects(
+    path: Path,
+    target: Path,
+    lengths: LengthSettings,
+    tokenizer: ChatTokenizer | None,
+    explain: Callable[[RowProblem], RowProblem] | None = None,
+) -> int:
     """Write every row that is not used to `target`, one JSON object each: line, kind, reason, original.
 
+    explain: says of a problem where it is in the table that the file was converted from.
     Why the original stands in it: it is what the user has to mend. Hence the file is private (0600).
     """
     written = 0
@@ -110,6 +117,7 @@ def write_rejects(path: Path, target: Path, lengths: LengthSettings, tokenizer: 
 
         def write(row: Row, problem: RowProblem) -> None:
             nonlocal written
+            problem = explain(problem) if explain is not None else problem
             original = row.data.decode("utf-8", "backslashreplace")
             entry = {"line": row.line, "kind": problem.kind, "reason": problem.message, "original": original}
             out.write(json.dumps(entry, ensure_ascii=False) + "\n")

@@ -12,19 +12,24 @@ from medlora.dataset.parse import parse_line
 from medlora.dataset.shapes import Record, RecordError, recognise
 
 RowSeverity = Literal["error", "filtered"]
+RowUnit = Literal["line", "row"]
 
 
 @dataclass(frozen=True, slots=True)
 class RowProblem:
-    """Why a row is not used. A filtered row is sound, but the settings leave it out."""
+    """Why a row is not used. A filtered row is sound, but the settings leave it out.
+
+    unit: what `line` counts for whoever reads it; the rows of the sheet that a file was converted from.
+    """
 
     line: int
     kind: str
     message: str
     severity: RowSeverity = "error"
+    unit: RowUnit = "line"
 
     def __str__(self) -> str:
-        return f"line {self.line}: {self.message}"
+        return f"{self.unit} {self.line}: {self.message}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import json
 import os
 import re
@@ -18,8 +17,9 @@ from typing import Any, Literal
 from medlora.dataset.lines import LineFile
 from medlora.dataset.phi import redact_value
 from medlora.dataset.rows import Limits, read_rows
+from medlora.dataset.tables.convert import is_table
 from medlora.errors import DataError, NotFoundError, UserError
-from medlora.workspace import Workspace, check_name, make_private, write_json
+from medlora.workspace import Workspace, check_name, computer_user, make_private, write_json
 
 PhiChoice = Literal["rights", "redact"]
 _SOURCE, _META = "source.jsonl", "meta.json"
@@ -32,6 +32,7 @@ class DatasetCard:
 
     rows, valid, usable, shape: as the check found them at the import, with the settings of that moment.
     phi_choice: how the user settled the findings of the PHI scan; None while it is open.
+    table: which sheet and columns it was converted from, and the SHA-256 of that file; None for JSON lines.
     """
 
     name: str
@@ -48,6 +49,7 @@ class DatasetCard:
     phi_choice: PhiChoice | None = None
     phi_settled_by: str | None = None
     phi_settled_at: str | None = None
+    table: dict[str, Any] | None = None
 
     @property
     def phi_record(self) -> dict[str, Any] | None:
@@ -71,7 +73,7 @@ def clean_title(text: str) -> str:
 
 def make_name(text: str) -> str:
     """A folder name from any text: `Ärzte Q&A (1).jsonl` → `arzte-q-a-1`."""
-    stem = re.sub(r"\.(?:jsonl?|ndjson|txt)$", "", clean_title(text), flags=re.IGNORECASE)
+    stem = re.sub(r"\.(?:jsonl?|ndjson|txt|csv|tsv|tab|xlsx)$", "", clean_title(text), flags=re.IGNORECASE)
     plain = unicodedata.normalize("NFKD", stem).encode("ascii", "ignore").decode().lower()
     slug = re.sub(r"[^a-z0-9]+", "-", plain)[:_NAME_LENGTH].strip("-")
     try:
@@ -113,7 +115,7 @@ def _read_meta(folder: Path) -> DatasetCard | None:
 def find_source(ws: Workspace, name_or_path: str | Path) -> tuple[Path, DatasetCard | None]:
     """The file behind a dataset's name, or behind a path: where one is, else below the app's folders.
 
-    Raises: NotFoundError when neither is there.
+    Raises: NotFoundError when neither is there; DataError for a table that was not imported.
     """
     text = str(name_or_path)
     if not isinstance(name_or_path, Path):
@@ -126,9 +128,19 @@ def find_source(ws: Workspace, name_or_path: str | Path) -> tuple[Path, DatasetC
     path = Path(text).expanduser()
     for base in (Path.cwd(), ws.home, ws.checkout):
         if (base / path).is_file():
-            return (base / path).resolve(), None
+            return refuse_table((base / path).resolve()), None
     known = ", ".join(card.name for card in list_cards(ws)) or "none yet"
     raise NotFoundError(f"dataset: neither a file nor a dataset (got {text[:120]!r}; datasets: {known})")
+
+
+def refuse_table(path: Path) -> Path:
+    """The file itself, unless it is a table.
+
+    Raises: DataError for a table: which column is what must be said before its rows are records.
+    """
+    if is_table(path):
+        raise DataError(f"{path.name}: a table's columns need roles first; import it: `data import FILE`")
+    return path
 
 
 def add_source(ws: Workspace, source: Path, card: DatasetCard) -> DatasetCard:
@@ -183,12 +195,14 @@ def _write_copy(source: Path, target: Path) -> str:
 
 
 def write_redacted(source: Path, target: Path) -> None:
-    """Copy the objects of a file with every finding replaced. Lines that are no objects are left out."""
+    """Copy the objects of a file with every finding replaced. Lines that are no objects are left blank."""
+    at = 0
     with LineFile(source) as file, os.fdopen(_open_private(target), "wb") as out:
         for row in read_rows(file, Limits()):
             if row.obj is not None:
                 line = json.dumps(redact_value(row.obj), ensure_ascii=False) + "\n"
-                out.write(line.encode("utf-8", "backslashreplace"))
+                out.write(("\n" * (row.line - at - 1) + line).encode("utf-8", "backslashreplace"))
+                at = row.line
 
 
 def update_card(ws: Workspace, card: DatasetCard) -> DatasetCard:
@@ -207,11 +221,7 @@ def settle_phi(card: DatasetCard, choice: PhiChoice, by: str | None = None) -> D
 
     by: the name of whoever is logged in; else that of this computer's user.
     """
-    try:
-        user = by or getpass.getuser()
-    except (OSError, KeyError, ImportError):
-        user = "unknown"
-    return replace(card, phi_choice=choice, phi_settled_by=user, phi_settled_at=now())
+    return replace(card, phi_choice=choice, phi_settled_by=by or computer_user(), phi_settled_at=now())
 
 
 def remove_source(ws: Workspace, name: str) -> None:

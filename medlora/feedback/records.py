@@ -19,6 +19,8 @@ TONES: tuple[Tone, ...] = ("fits", "technical", "cold", "alarming", "wordy")
 VERDICTS: tuple[Verdict, ...] = ("left", "right", "tie", "both_bad")
 Turns = tuple[Mapping[str, str], ...]
 # Letters alone: an id of digits would look like a record number to the scan for personal data.
+UNVERIFIED = "not verified"
+"""What stands where the hash of weights would: a server gave the answer, and nobody here saw its weights."""
 _LETTERS = "bcdfghjklmnpqrstvwxz"
 
 
@@ -72,12 +74,16 @@ class Answer:
 
     @property
     def speaker(self) -> str:
-        """The adapter's name, or the base model's with a word that it is one."""
+        """The adapter's name, or the base model's with a word that it is one; a server's model as it is."""
+        if self.weights == UNVERIFIED:
+            return self.base_model
         return self.adapter or f"{short_model(self.base_model)} (base model)"
 
     @property
     def label(self) -> str:
         """The speaker with the short hash of its weights."""
+        if self.weights == UNVERIFIED:
+            return f"{self.speaker} · weights {self.weights}"
         return f"{self.speaker} · {self.weights}" if self.weights else self.speaker
 
     @property

@@ -16,7 +16,9 @@ from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
 from medlora.dataset.render import ChatTokenizer
 from medlora.inference.decode import Decoder
+from medlora.inference.packing import pack
 from medlora.inference.protocol import BaseModel, RequestError
+from medlora.inference.step import Step, find_step
 
 _GIB = 2**30
 # Beside the weights: activations, states of the conversation, the libraries themselves.
@@ -28,13 +30,16 @@ _BYTES = {torch.float32: 4, torch.bfloat16: 2, torch.float16: 2}
 class LoadedBase:
     """A base model in memory, with the loop that decodes from it.
 
-    digest: SHA-256 of its weight file (of all their digests where there are several).
+    digest: SHA-256 of its weight file (of all their digests where there are several). precision: that of
+    the weights that write answers, in words.
     """
 
     model: Any
     base: BaseModel
     decoder: Decoder
+    step: Step | None
     digest: str
+    precision: str
     notices: tuple[str, ...]
 
     @property
@@ -67,13 +72,21 @@ def load_base(base: BaseModel, device: torch.device, *, reuse_prefix: bool = Tru
             if device.type != "cuda":
                 model = model.to(device)
             model.eval().requires_grad_(False)
-            decoder = Decoder(model, reuse=reuse_prefix)
-            return LoadedBase(model, base, decoder, digest.result(), notices)
+            step = find_step(model)
+            rounded = step is not None and pack(step, model, eight_bit=base.eight_bit)
+            decoder = Decoder(model, step, reuse=reuse_prefix)
+            precision = "8-bit" if rounded else _name_precision(base, device, dtype)
+            return LoadedBase(model, base, decoder, step, digest.result(), precision, notices)
     except (OSError, ValueError, KeyError, SafetensorError) as error:
         raise RequestError(
             f"model {base.name}: its files cannot be loaded ({type(error).__name__}); "
             "fetch the model again or choose another one"
         ) from error
+
+
+def _name_precision(base: BaseModel, device: torch.device, dtype: torch.dtype) -> str:
+    bits = 4 if base.four_bit and device.type == "cuda" else 8 * _BYTES[dtype]
+    return f"{bits}-bit"
 
 
 def _options(base: BaseModel, device: torch.device, dtype: torch.dtype) -> dict[str, Any]:

@@ -1,66 +1,25 @@
-"""One answer at a time: prompt, weights, tokens, text."""
+"""From a request to an answer: prompt, weights, tokens, text; one after another, or several side by side."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from collections.abc import Callable, Sequence
 from functools import partial
-from itertools import islice
 from typing import Any
 
 import torch
 
 from medlora.errors import UserError
-from medlora.inference.decode import Stopped
+from medlora.inference.answer import Answer, Emit
+from medlora.inference.decode import Opened, Stopped
 from medlora.inference.prompt import Prompt, fit_prompt
 from medlora.inference.protocol import Request, RequestError
 from medlora.inference.sampling import Sampler
-from medlora.inference.stream import TextStream
 from medlora.inference.weights import Ready, Weights
 
-Emit = Callable[..., None]
-
-
-class _Answer:
-    """An answer as it grows: its tokens, its text, its figures."""
-
-    def __init__(self, ready: Ready, began: float, emit: Emit) -> None:
-        self.ids: list[int] = []
-        self.ended = False
-        self._ready = ready
-        self._began = began
-        self._emit = emit
-        self._stream = TextStream(ready.tokenizer)
-        self._count = 0
-        self._first_at: float | None = None
-
-    def grow(self, tokens: Iterator[int]) -> None:
-        """Take token after token, sending text as it becomes certain, up to one that ends the answer."""
-        for token in tokens:
-            self._count += 1
-            self._first_at = self._first_at or time.perf_counter()
-            self.ended = token in self._ready.stops
-            if self.ended:
-                break
-            self.ids.append(token)
-            self._send(self._stream.feed(token))
-        self._send(self._stream.finish())
-
-    def figures(self) -> dict[str, float | int | None]:
-        """Units: seconds; the rate is that of the tokens after the first."""
-        if self._first_at is None:
-            return {"tokens": 0, "seconds_to_first_token": None, "tokens_per_second": None}
-        spent = max(time.perf_counter() - self._first_at, 1e-9)
-        return {
-            "tokens": self._count,
-            "seconds_to_first_token": round(self._first_at - self._began, 4),
-            "tokens_per_second": round((self._count - 1) / spent, 2) if self._count > 1 else None,
-        }
-
-    def _send(self, piece: str) -> None:
-        if piece:
-            self._emit("text", text=piece, tokens=self._count)
+_NO_MEMORY = (
+    "model: the memory of the device does not suffice for this conversation; "
+    "start a new one, or choose a smaller model"
+)
 
 
 class Engine:
@@ -77,42 +36,44 @@ class Engine:
     def generate(self, request: Request, emit: Emit, stopped: Stopped) -> None:
         """Answer, saying everything through `emit`: stage, notice, start, text, done.
 
-        Why the label is sent from here: between preparing the weights and the last token nothing else can
-        touch them, so what is read off them is what answers.
+        Why the label is sent from here: between preparing the weights and reading the prompt nothing else
+        can touch them, so what is read off them is what answers.
         Raises: RequestError for what the user can mend.
         """
-        began = time.perf_counter()
         self._latest = None
         try:
-            ready = self._weights.prepare(
-                request.base, request.adapter, lambda stage: emit("stage", stage=stage)
-            )
-            prompt = _build_prompt(ready, request)
-            for notice in (*ready.notices, *prompt.notices):
-                emit("notice", message=notice)
-            sampler = Sampler(request.sampling, prompt.ids, ready.vocabulary, self._weights.device)
-            emit("start", label=ready.label.to_wire(), prompt_tokens=len(prompt.ids), seed=sampler.seed)
-            answer = _Answer(ready, began, emit)
-            with closing(ready.decoder.tokens(ready.key, prompt.ids, sampler, stopped)) as tokens:
-                answer.grow(islice(tokens, prompt.answer_room))
+            answer = self._begin(request, emit)
+            opened = answer.ready.decoder.open(answer.ready.identity, answer.prompt.ids, stopped)
+            self._speak([answer], [opened] if opened else [], stopped)
         except torch.OutOfMemoryError as error:
             self.free()
-            raise RequestError(
-                "model: the memory of the device does not suffice for this conversation; "
-                "start a new one, or choose a smaller model"
-            ) from error
-        halted = stopped() and not answer.ended
-        truncated = not answer.ended and not halted
-        emit("done", stopped=halted, truncated=truncated, **answer.figures())
-        self._latest = (ready, [*prompt.ids, *answer.ids])
+            raise RequestError(_NO_MEMORY) from error
+        self._latest = (answer.ready, [*answer.prompt.ids, *answer.ids])
 
     def compare(self, requests: Sequence[Request], emit: Emit, stopped: Stopped) -> None:
-        """Answer several requests to be shown together; what is sent carries the number of its request."""
+        """Answer several requests to be shown together; what is sent carries the number of its request.
+
+        All prompts are read first, each with its own weights; then the answers grow together, token by
+        token. What only the whole model can speak (an adapter that replaces weights) is answered alone, and
+        those that wait are answered before the base in memory is changed.
+        """
+        waiting: list[tuple[Answer, Opened]] = []
         for number, request in enumerate(requests):
+            send = partial(emit, of=number)
             try:
-                self.generate(request, partial(emit, of=number), stopped)
+                answer = self._begin(request, send, lambda: self._speak_together(waiting, stopped))
+                opened = answer.ready.decoder.open(answer.ready.identity, answer.prompt.ids, stopped)
+                if opened is not None and opened.row is not None:
+                    waiting.append((answer, opened))
+                else:
+                    self._speak([answer], [opened] if opened else [], stopped)
             except RequestError as error:
-                emit("error", of=number, kind="request", message=str(error))
+                send("error", kind="request", message=str(error))
+            except torch.OutOfMemoryError:
+                self.free()
+                send("error", kind="request", message=_NO_MEMORY)
+        self._speak_together(waiting, stopped)
+        self._latest = None
 
     def idle(self, stopped: Stopped) -> None:
         """Use idle time to read the last conversation to its end; its next question starts sooner."""
@@ -120,7 +81,7 @@ class Engine:
             ready, ids = self._latest
             self._latest = None
             try:
-                ready.decoder.read_ahead(ready.key, ids, stopped)
+                ready.decoder.read_ahead(ready.identity, ids, stopped)
             except torch.OutOfMemoryError:
                 self.free()
 
@@ -128,6 +89,61 @@ class Engine:
         """Give the memory back."""
         self._latest = None
         self._weights.free()
+
+    def _begin(self, request: Request, emit: Emit, release: Callable[[], None] = lambda: None) -> Answer:
+        """The weights in place, the prompt built, the label sent."""
+        began = Answer.now()
+        ready = self._weights.prepare(
+            request.base, request.adapter, lambda stage: emit("stage", stage=stage), release
+        )
+        prompt = _build_prompt(ready, request)
+        for notice in (*ready.notices, *prompt.notices):
+            emit("notice", message=notice)
+        sampler = Sampler(request.sampling, prompt.ids, ready.vocabulary, self._weights.device)
+        emit("start", label=ready.label.to_wire(), prompt_tokens=len(prompt.ids), seed=sampler.seed)
+        return Answer(ready, prompt, sampler, emit, began)
+
+    def _speak_together(self, waiting: list[tuple[Answer, Opened]], stopped: Stopped) -> None:
+        """Answer those that wait, side by side; none waits afterwards."""
+        if not waiting:
+            return
+        answers, opened = zip(*waiting, strict=True)
+        waiting.clear()
+        try:
+            self._speak(answers, opened, stopped)
+        except torch.OutOfMemoryError:
+            self.free()
+            for answer in answers:
+                answer.break_off(_NO_MEMORY)
+
+    def _speak(self, answers: Sequence[Answer], opened: Sequence[Opened], stopped: Stopped) -> None:
+        """Token after token for all, each to its own end; without `opened`, Stop came while reading."""
+        live = list(zip(answers, opened, strict=False))
+        try:
+            logits: Sequence[torch.Tensor] = [each.logits for each in opened]
+            while live:
+                grown = []
+                for (answer, prompt), scores in zip(live, logits, strict=True):
+                    if not self._grow(answer, scores):
+                        grown.append((answer, prompt))
+                live = [] if stopped() else grown
+                if live:
+                    last = [answer.ids[-1] for answer, _ in live]
+                    logits = live[0][0].ready.decoder.advance([prompt for _, prompt in live], last)
+        finally:
+            for answer, prompt in zip(answers, opened, strict=False):
+                answer.ready.decoder.close(prompt)
+        for answer in answers:
+            answer.finish(stopped())
+
+    @staticmethod
+    def _grow(answer: Answer, scores: torch.Tensor) -> bool:
+        """One more token; whether the answer is complete with it."""
+        try:
+            answer.take(answer.sampler.choose(scores))
+        except RequestError as error:
+            answer.break_off(str(error))
+        return answer.complete
 
 
 def _build_prompt(ready: Ready, request: Request) -> Prompt:

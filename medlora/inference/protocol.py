@@ -24,11 +24,16 @@ class RequestError(Exception):
 
 @dataclass(frozen=True)
 class BaseModel:
-    """The base model: the name people know it by and the local folder it was resolved to."""
+    """The base model: the name people know it by and the local folder it was resolved to.
+
+    four_bit: how its weights lie in a GPU's memory. eight_bit: whether a processor writes answers from
+    weights rounded to 8 bits.
+    """
 
     name: str
     folder: str
     four_bit: bool = False
+    eight_bit: bool = False
 
 
 @dataclass(frozen=True)
@@ -71,9 +76,15 @@ class Label:
     base: str
     adapter: str | None
     weights: str
+    precision: str
 
     def to_wire(self) -> dict[str, str | None]:
-        return {"base": self.base, "adapter": self.adapter, "weights": self.weights}
+        return {
+            "base": self.base,
+            "adapter": self.adapter,
+            "weights": self.weights,
+            "precision": self.precision,
+        }
 
 
 def read_request(message: Mapping[str, Any]) -> Request:

@@ -16,11 +16,15 @@ from medlora.dataset.render import ChatTokenizer
 from medlora.errors import InternalError, UserError
 from medlora.inference.adapter_files import AdapterWeights, read_adapter
 from medlora.inference.base_model import LoadedBase, choose_device, find_stops, load_base
-from medlora.inference.decode import Decoder
+from medlora.inference.decode import Decoder, Identity
+from medlora.inference.low_rank import Voice
 from medlora.inference.protocol import AdapterFiles, BaseModel, Label, RequestError
+from medlora.inference.voices import find_voice
 
 Stage = Callable[[str], None]
 
+_SLOW_MODEL = "Answers of this model are written at the usual speed: the faster way does not fit it."
+_SLOW_ADAPTER = "Answers of this adapter are written at the usual speed: the faster way does not fit it."
 _ADAPTERS_KEPT = 4
 _SHORT = 12
 
@@ -29,15 +33,15 @@ _SHORT = 12
 class Ready:
     """Weights that are in place for one answer, and what goes with them.
 
-    key: what tells these weights from any others. notices: what loading had to do differently.
+    identity: whose words the decoder speaks. notices: what loading had to do differently.
     """
 
     decoder: Decoder
+    identity: Identity
     tokenizer: ChatTokenizer
     stops: frozenset[int]
     context: int
     label: Label
-    key: str
     vocabulary: int
     notices: tuple[str, ...] = ()
 
@@ -56,30 +60,41 @@ class Weights:
         self._peft: Any = None
         self._spoiled = False
         self._recent: list[str] = []
+        self._voices: dict[str, Voice | None] = {}
 
-    def prepare(self, base: BaseModel, adapter: AdapterFiles | None, stage: Stage) -> Ready:
-        """Put these weights in place.
+    def prepare(
+        self,
+        base: BaseModel,
+        adapter: AdapterFiles | None,
+        stage: Stage,
+        release: Callable[[], None] = lambda: None,
+    ) -> Ready:
+        """Put these weights in place; `release` is called before the base in memory leaves it or is changed.
 
         Raises: RequestError when they cannot be; what was loaded is dropped then.
         """
         files = read_adapter(Path(adapter.folder)) if adapter else None
         key = files.key if files else ""
-        if self._base is None or self._base.base != base or self._must_reload(key, files):
+        fresh = self._base is None or self._base.base != base or self._must_reload(key, files)
+        if fresh or (files and files.exclusive):
+            release()
+        if fresh:
             self.free()
             stage("loading_model")
             self._base = load_base(base, self.device, reuse_prefix=self._reuse)
         try:
-            self._activate(adapter, files, stage)
+            attached = self._activate(adapter, files, stage)
+            return self._describe(adapter, files, fresh=fresh, attached=attached)
         except BaseException:
             self.free()
             raise
-        return self._describe(adapter, files)
 
     def free(self) -> None:
         """Give the memory back."""
         self._base = self._peft = None
         self._spoiled = False
         self._recent.clear()
+        self._voices.clear()
         gc.collect()
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
@@ -95,18 +110,20 @@ class Weights:
             return key not in self._recent
         return bool(files and files.exclusive and self._recent)
 
-    def _activate(self, adapter: AdapterFiles | None, files: AdapterWeights | None, stage: Stage) -> None:
+    def _activate(self, adapter: AdapterFiles | None, files: AdapterWeights | None, stage: Stage) -> bool:
+        """Switch to the adapter, or to none; whether it had to be added first."""
         if files is None or adapter is None:
             if self._peft is not None:
                 self._peft.base_model.disable_adapter_layers()
-            return
+            return False
         base = self._loaded()
         if files.base_hash and files.base_hash != base.digest:
             raise RequestError(
                 f"adapter {adapter.name}: it was trained on other weights than this copy of {base.base.name} "
                 "holds; choose the base model it was trained on"
             )
-        if files.key not in self._recent:
+        new = files.key not in self._recent
+        if new:
             stage("loading_adapter")
             self._attach(adapter.name, files)
             self._spoiled = files.exclusive
@@ -117,7 +134,10 @@ class Weights:
         self._peft.set_adapter(files.key)
         self._peft.requires_grad_(False)
         if len(self._recent) > _ADAPTERS_KEPT:
-            self._peft.delete_adapter(self._recent.pop(0))
+            oldest = self._recent.pop(0)
+            self._voices.pop(oldest, None)
+            self._peft.delete_adapter(oldest)
+        return new
 
     def _attach(self, name: str, files: AdapterWeights) -> None:
         """Add the adapter's layers and fill them, every tensor in its place."""
@@ -145,20 +165,41 @@ class Weights:
             )
         self._peft.eval()
 
-    def _describe(self, adapter: AdapterFiles | None, files: AdapterWeights | None) -> Ready:
+    def _describe(
+        self, adapter: AdapterFiles | None, files: AdapterWeights | None, *, fresh: bool, attached: bool
+    ) -> Ready:
         base = self._loaded()
+        voice = self._find_voice(files)
+        slow = (_SLOW_MODEL,) if fresh and base.step is None else ()
+        if attached and base.step is not None and voice is None:
+            slow = (_SLOW_ADAPTER,)
         tokenizer = _load_tokenizer(Path(base.base.folder), Path(adapter.folder) if adapter else None)
         digest = files.digest if files else base.digest
+        stops = find_stops(Path(base.base.folder), tokenizer)
+        name = adapter.name if adapter else None
         return Ready(
             decoder=base.decoder,
+            identity=Identity(files.key if files else "", voice, stops),
             tokenizer=tokenizer,
-            stops=find_stops(Path(base.base.folder), tokenizer),
+            stops=stops,
             context=base.context,
-            label=Label(base.base.name, adapter.name if adapter else None, digest[:_SHORT]),
-            key=files.key if files else "",
+            label=Label(base.base.name, name, digest[:_SHORT], base.precision),
             vocabulary=int(base.model.get_output_embeddings().weight.shape[0]),
-            notices=base.notices,
+            notices=(*base.notices, *slow),
         )
+
+    def _find_voice(self, files: AdapterWeights | None) -> Voice | None:
+        """The active adapter as a step adds it, if proved; None where only the whole model will do."""
+        base = self._loaded()
+        if files is None:
+            return Voice() if not self._spoiled else None
+        if base.step is None or files.exclusive:
+            return None
+        if files.key not in self._voices:
+            voice = find_voice(self._peft, files.key, base.step)
+            proved = voice is not None and base.step.agrees(base.model, voice)
+            self._voices[files.key] = voice if proved else None
+        return self._voices[files.key]
 
 
 def _load_tokenizer(base: Path, adapter: Path | None) -> ChatTokenizer:

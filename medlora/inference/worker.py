@@ -112,13 +112,25 @@ class _Server:
     def serve(self) -> None:
         while True:
             if self._inbox.empty:
-                self._engine.idle(lambda: not self._inbox.empty)
+                self._read_ahead()
             message = self._inbox.next()
             if message["op"] == "free":
                 self._engine.free()
                 self._channel.send("freed")
             else:
                 self._answer(message)
+
+    def _read_ahead(self) -> None:
+        try:
+            self._engine.idle(lambda: not self._inbox.empty)
+        except Exception as error:  # noqa: BLE001 - the process edge: it was only to save time
+            self._record(error)
+
+    def _record(self, error: Exception) -> None:
+        """Frames only: the text of an exception may quote what the user wrote."""
+        sys.stderr.write(f"{type(error).__name__}\n{''.join(traceback.format_tb(error.__traceback__))}")
+        sys.stderr.flush()
+        self._engine.free()
 
     def _answer(self, message: Mapping[str, Any]) -> None:
         number = int(message["id"])
@@ -138,10 +150,7 @@ class _Server:
         except RequestError as error:
             emit("error", kind="request", message=str(error))
         except Exception as error:  # noqa: BLE001 - the process edge: the next request must still be served
-            # Frames only: the text of an exception may quote what the user wrote.
-            sys.stderr.write(f"{type(error).__name__}\n{''.join(traceback.format_tb(error.__traceback__))}")
-            sys.stderr.flush()
-            self._engine.free()
+            self._record(error)
             emit("error", kind="bug", message=type(error).__name__)
 
 

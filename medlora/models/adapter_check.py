@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from medlora.models.adapter_biases import KINDS, check_biases, is_bias
 from medlora.models.tensor_files import TensorEntry, is_finite, read_tensor_header
 
 # The settings of PEFT 0.21's LoraConfig; a test compares them with the installed one.
@@ -46,9 +47,10 @@ _MODULE = re.compile(r"[A-Za-z_][\w.]{0,199}")
 
 @dataclass(frozen=True)
 class BaseShape:
-    """The weights of a base model on this machine: name of a linear layer → (outputs, inputs)."""
+    """The weights of a base model on this machine: name of a linear layer → (outputs, inputs), and biases."""
 
     layers: Mapping[str, tuple[int, ...]]
+    biases: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
     @classmethod
     def read(cls, folder: Path) -> BaseShape:
@@ -56,12 +58,14 @@ class BaseShape:
 
         Raises: ValueError for a file that is damaged.
         """
-        layers = {}
+        layers, biases = {}, {}
         for path in sorted(folder.glob("*.safetensors")):
             for name, entry in read_tensor_header(path).items():
                 if name.endswith(".weight") and len(entry.shape) == 2:
                     layers[name.removesuffix(".weight")] = entry.shape
-        return cls(layers)
+                elif name.endswith(".bias"):
+                    biases[name.removesuffix(".bias")] = entry.shape
+        return cls(layers, biases)
 
 
 def check_settings(settings: Mapping[str, Any]) -> list[str]:
@@ -75,8 +79,11 @@ def check_settings(settings: Mapping[str, Any]) -> list[str]:
         problems.append(f"peft_type: only LoRA adapters can be used (got {_show(settings.get('peft_type'))})")
     if settings.get("task_type") not in ("CAUSAL_LM", None):
         problems.append(f"task_type: must be CAUSAL_LM (got {_show(settings.get('task_type'))})")
-    if settings.get("bias", "none") != "none":
-        problems.append(f"bias: must be none (got {_show(settings['bias'])})")
+    bias = settings.get("bias", "none")
+    if bias not in KINDS:
+        problems.append(f"bias: must be one of {', '.join(KINDS)} (got {_show(bias)})")
+    elif bias != "none" and settings.get("modules_to_save"):
+        problems.append("bias: cannot be imported together with modules_to_save")
     on = [name for name in _MUST_BE_OFF if settings.get(name)]
     if on:
         problems.append(f"{', '.join(on)}: only LoRA and DoRA on linear layers can be imported")
@@ -143,7 +150,8 @@ def check_weights(path: Path, settings: Mapping[str, Any], base: BaseShape | Non
     shapes = [
         message for name, pair in halves.items() for message in _check_shape(name, pair, settings, base)
     ]
-    return problems + shapes[:5]
+    biases = check_biases(entries, halves, settings, base.biases if base else None)
+    return problems + shapes[:5] + list(biases)[:5]
 
 
 def _pair(
@@ -155,7 +163,7 @@ def _pair(
         found = _KEY.fullmatch(name)
         if found is not None:
             halves.setdefault(found["module"], {})[found["half"]] = entry
-        elif not _belongs(name, settings):
+        elif not _belongs(name, settings) and not is_bias(name, settings):
             raise ValueError(f"{name[:120]}: its settings speak of no weight of this name")
     return halves
 

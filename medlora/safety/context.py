@@ -49,7 +49,10 @@ _SOFTENING = frozenset(("historical", "chronic", "resolved", "hypothetical"))
 _PAST_CUES = frozenset(("history", "chronic"))
 _VERBS = frozenset(("is", "are", "was", "were", "has", "feels", "hurts"))
 _FLAT_DENIALS = frozenset(("no", "none", "nope", "nah", "never", "nothing"))
-_FUNCTION_WORDS = frozenset(("never", "no", "not", "had", "has", "have", "felt"))
+# A listed phrase made of these alone ("do not want") is no sign: what it denies comes after it.
+_FUNCTION_WORDS = frozenset(
+    ["never", "no", "not", "had", "has", "have", "felt", "do", "does", "did", "want", "plan", "planning"]
+)
 _NAMES = {"history": "historical", "family_trait": "family"}
 
 

@@ -15,11 +15,13 @@ from medlora.safety.decision import Finding
 from medlora.safety.encoded import reveal
 from medlora.safety.levels import Level
 from medlora.safety.match import Match, Reading
+from medlora.safety.tally import is_meant_otherwise
 from medlora.safety.tokens import Tokens
 
 POOLED_TURNS = 6
 STICKY_EMERGENCY_TURNS = 3
 _FRAGMENT_WORDS = 8
+_RULE_WEIGHT = 4
 
 
 class Conversation:
@@ -88,12 +90,22 @@ class Conversation:
     def _turn_of(self, items: tuple[Hit, ...]) -> int:
         return max(self.reading.tokens.turns[item[0]] for item in items)
 
-    def _settle(self, match: Match, turn: int, matches: Sequence[Match]) -> Level | None:
-        """The level after the crisis rule: a denial silences a crisis only if the whole message denies."""
-        if match.rule.level is not Level.CRISIS or match.level is not None:
+    def _settle(
+        self, match: Match, turn: int, matches: Sequence[Match], reading: Reading | None = None
+    ) -> Level | None:
+        """The level after the crisis rules.
+
+        A denial silences a crisis only if the whole message denies; what is plainly a song, a lease or a
+        lesson leaves a caution.
+        """
+        reading = reading or self.reading
+        if match.rule.level is not Level.CRISIS:
             return match.level
-        if match.contexts & {"definitional", "idiom", "family"}:
-            return None
+        if match.level is Level.CRISIS:
+            otherwise = match.rule.items and is_meant_otherwise(reading, Level.CRISIS, turn, _RULE_WEIGHT)
+            return Level.CAUTION if otherwise and match.rule.language == "en" else match.level
+        if match.level is not None or match.contexts & {"definitional", "idiom", "family"}:
+            return match.level
         return None if self._is_denial(match.rule.language, turn, matches) else Level.CRISIS
 
     def _is_denial(self, language: str, turn: int, matches: Sequence[Match]) -> bool:
@@ -137,7 +149,12 @@ class Conversation:
         return Reading(self._catalogue, self._read([index]))
 
     def _has_crisis(self, index: int) -> bool:
-        return any(match.level is Level.CRISIS for match in self._old_reading(index).match())
+        reading = self._old_reading(index)
+        matches = reading.match()
+        return any(
+            match.level is Level.CRISIS and self._settle(match, index, matches, reading) is Level.CRISIS
+            for match in matches
+        )
 
     def _says_safe(self, reading: Reading, index: int) -> bool:
         """Whether the user confirmed in that turn that they are safe."""

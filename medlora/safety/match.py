@@ -85,13 +85,11 @@ class Reading:
         return found
 
     def _add_up(self, settled: Mapping[str, Level]) -> list[Match]:
-        """Lesser signs that add up, where nothing else was found."""
-        if any(level >= Level.DEFER for level in settled.values()):
-            return []
+        """Lesser signs that add up to more than was found."""
         surroundings = self.surroundings("en")
         return [
             Match(tally.rule, items, surroundings.contexts_of(items) - {"resolved"}, tally.rule.level)
-            for tally, items in add_up(self)
+            for tally, items in add_up(self, max(settled.values(), default=Level.ANSWER))
         ]
 
     def _reaches(self, match: Match, turn: int) -> bool:

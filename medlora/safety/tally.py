@@ -8,7 +8,8 @@ from typing import Protocol
 from medlora.safety.catalogue import Catalogue
 from medlora.safety.catalogue.build import Tally
 from medlora.safety.catalogue.hits import Hit, Hits
-from medlora.safety.context import Surroundings
+from medlora.safety.context import Surroundings, soften
+from medlora.safety.levels import Level
 from medlora.safety.tokens import Tokens
 
 
@@ -22,35 +23,90 @@ class TallyReading(Protocol):
     def surroundings(self, language: str) -> Surroundings: ...
 
 
-def add_up(reading: TallyReading) -> list[tuple[Tally, tuple[Hit, ...]]]:
-    """The tallies that are reached in the last turn, each with the hits that reach it."""
+def add_up(reading: TallyReading, settled: Level) -> list[tuple[Tally, tuple[Hit, ...]]]:
+    """The tallies reached in the last turn, each with the hits that reach it.
+
+    settled: the level found already; a tally that would not raise it is not tried.
+    """
     tokens, hits = reading.tokens, reading.hits
     first = tokens.turns.index(tokens.turns[-1]) if len(tokens) else 0
     found = []
     for tally in reading.catalogue.tallies:
+        if tally.rule.level <= settled:
+            continue
         needs = tally.long_needs if len(tokens) - first > tally.long_words else tally.needs
         present = hits.present & tally.weights.keys()
-        if sum(tally.weights[number] for number in present) >= needs:
-            events = sorted((hit, number) for number in present for hit in hits.of(number) if hit[0] >= first)
-            reached = _reach(tally, needs, events, reading.surroundings("en"))
-            if reached:
-                found.append((tally, reached))
+        if sum(tally.weights[number] for number in present) < needs or tally.core.isdisjoint(present):
+            continue
+        needs += _weigh_against(tally, hits, first)
+        events = sorted((hit, number) for number in present for hit in hits.of(number) if hit[0] >= first)
+        reached = _reach(tally, needs, events, reading)
+        if reached:
+            found.append((tally, reached))
     return found
 
 
+def is_meant_otherwise(reading: TallyReading, level: Level, turn: int, given: int) -> bool:
+    """Whether what speaks against outweighs a rule that was found at a level in a turn, and all beside it.
+
+    given: what the rule itself weighs.
+    """
+    turns = reading.tokens.turns
+    for tally in reading.catalogue.tallies:
+        if tally.rule.level is not level or not tally.against.keys() & reading.hits.present:
+            continue
+        first, last = turns.index(turn), len(turns) - turns[::-1].index(turn)
+        against = sum(
+            weight
+            for number, weight in tally.against.items()
+            if number in reading.hits and any(first <= hit[0] < last for hit in reading.hits.of(number))
+        )
+        if against and given + _evidence(tally, reading, first, last) < tally.needs + against:
+            return True
+    return False
+
+
+def _evidence(tally: Tally, reading: TallyReading, first: int, last: int) -> int:
+    """All that speaks for a tally between two places."""
+    keeps = reading.catalogue.concepts[tally.rule.concept].keeps
+    surroundings = reading.surroundings("en")
+    holding: dict[int, Hit] = {}
+    for number in reading.hits.present & tally.weights.keys():
+        for hit in reading.hits.of(number):
+            inside = first <= hit[0] < last
+            if (
+                inside
+                and soften(tally.rule.level, surroundings.contexts_of((hit,)), keeps) is tally.rule.level
+            ):
+                holding[number] = hit
+                break
+    return _weigh(tally, holding)
+
+
+def _weigh_against(tally: Tally, hits: Hits, first: int) -> int:
+    """What the last turn holds of words that say it is meant otherwise."""
+    return sum(
+        weight
+        for number, weight in tally.against.items()
+        if number in hits and hits.of(number)[-1][0] >= first
+    )
+
+
 def _reach(
-    tally: Tally, needs: int, events: list[tuple[Hit, int]], surroundings: Surroundings
+    tally: Tally, needs: int, events: list[tuple[Hit, int]], reading: TallyReading
 ) -> tuple[Hit, ...] | None:
     """The first stretch whose signs, each counted once and only where they hold, weigh enough."""
+    surroundings = reading.surroundings("en")
+    keeps = reading.catalogue.concepts[tally.rule.concept].keeps
     window: deque[tuple[Hit, int]] = deque()
     for event in events:
         while window and event[0][0] - window[0][0][0] > tally.reach:
             window.popleft()
-        if not surroundings.holds(event[0]):
+        if soften(tally.rule.level, surroundings.contexts_of((event[0],)), keeps) != tally.rule.level:
             continue
         window.append(event)
         places = {number: place for place, number in window}
-        if _weigh(tally, places) >= needs:
+        if _weigh(tally, places) >= needs and not tally.core.isdisjoint(places):
             return tuple(sorted(set(places.values())))
     return None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 import shutil
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -124,6 +125,30 @@ def take_merged(ws: Workspace, merge_id: str, target: Path) -> Path:
     return target
 
 
+def zip_merged(ws: Workspace, name: str, target: Path) -> Path:
+    """The latest merged model of an adapter as one zip file; weights do not shrink, so nothing is packed.
+
+    Raises: NotFoundError without a finished merge, UserError when the disk has no room for it.
+    """
+    done = next((item for item in list_merges(ws, name) if item.status == "completed"), None)
+    if done is None:
+        raise NotFoundError(f"merge of {name}: there is no merged model; merge it first")
+    complete_merged(ws, done)
+    files = sorted(path for path in done.folder.iterdir() if path.is_file())
+    size, free = sum(path.stat().st_size for path in files), shutil.disk_usage(target.parent).free
+    if free < size * 1.05 + 2**28:
+        raise UserError(
+            f"merge: the disk has {free / 2**30:.1f} GiB free (it needs {size / 2**30:.1f}); "
+            f"take it from its folder instead: {done.folder}"
+        )
+    partial = target.with_suffix(".part")
+    with zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as archive:
+        for path in files:
+            archive.write(path, f"{name}-merged/{path.name}")
+    partial.replace(target)
+    return target
+
+
 def complete_merged(ws: Workspace, item: MergeView) -> None:
     """Lay beside the merged weights what tells where they come from and how to use them."""
     card = adapters.show(ws, item.adapter)
@@ -169,9 +194,7 @@ def push(ws: Workspace, name: str, repository: str, *, private: bool = True) -> 
         raise UserError(f"adapter {name}: {card.problem}; it cannot be pushed")
     if not _REPOSITORY.fullmatch(repository) or ".." in repository:
         raise UserError(f"repository: must be owner/name (got {repository[:80]!r})")
-    from httpx import HTTPError
-    from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
+    from huggingface_hub import HfApi, errors
 
     api = HfApi()
     with adapters.hold_adapter(ws, name):
@@ -181,12 +204,12 @@ def push(ws: Workspace, name: str, repository: str, *, private: bool = True) -> 
             done = api.upload_folder(
                 repo_id=repository, folder_path=staging, commit_message=f"{name}, made with medlora"
             )
-        except HfHubHTTPError as error:
+        except errors.HfHubHTTPError as error:
             code = error.response.status_code if error.response is not None else "no answer"
             raise UserError(
                 f"Hub: {repository} cannot be written (status {code}); HF_TOKEN must allow writing it"
             ) from error
-        except (HTTPError, OfflineModeIsEnabled, OSError) as error:
+        except (errors.HTTPError, errors.OfflineModeIsEnabled, OSError) as error:  # type: ignore[attr-defined]
             raise UserError(f"Hub: it cannot be reached ({type(error).__name__}); try again later") from error
         finally:
             shutil.rmtree(staging, ignore_errors=True)

@@ -8,7 +8,7 @@ from medlora.errors import UserError
 from medlora.feedback.store import rename_adapter
 from medlora.runs.events import append_event
 from medlora.runs.live import observe
-from medlora.services import adapters, evaluate
+from medlora.services import adapter_export, adapters, evaluate
 from medlora.services.adapters import NOTES, PROVENANCE, AdapterCard
 from medlora.workspace import Workspace, check_name, write_json
 
@@ -31,6 +31,8 @@ def refuse_if_in_use(ws: Workspace, card: AdapterCard) -> None:
     adapters.refuse_if_leased(ws, card.name)
     if any(item.going for item in evaluate.list_evaluations(ws, card.name)):
         raise UserError(f"adapter {card.name}: an evaluation is measuring it; wait for it or stop it first")
+    if any(item.going for item in adapter_export.list_merges(ws, card.name)):
+        raise UserError(f"adapter {card.name}: it is being merged; wait for it or stop it first")
     if card.run_id:
         run = ws.run(card.run_id)
         if run.record.exists() and observe(run).status in ("running", "stopping"):

@@ -19,6 +19,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from medlora.config.schema import Config
+from medlora.config.server import server_of
 from medlora.dataset.phi import find_phi
 from medlora.errors import RunFailedError, UserError
 from medlora.models.files import ModelFiles
@@ -26,7 +27,8 @@ from medlora.services import adapters
 from medlora.services.chat_audit import ChatAudit
 from medlora.services.chat_board import Board
 from medlora.services.chat_engine import ChatEngine
-from medlora.services.chat_events import AnswerEngine, Finished, Numbered, Question
+from medlora.services.chat_engines import Engines
+from medlora.services.chat_events import AnswerEngine, Finished, Numbered, Question, ServedModel
 from medlora.services.chat_model import (
     StoppedError,
     hold_weights,
@@ -37,6 +39,7 @@ from medlora.services.chat_model import (
 from medlora.services.chat_safety import join_safety
 from medlora.services.chat_speaker import Speaker
 from medlora.services.chat_turn import ChatSettings, ChatUpdate, TraceLine, Turns, read_conversation
+from medlora.services.server_engine import ServerEngine
 from medlora.workspace import Workspace
 
 __all__ = ["ChatService", "ChatSettings", "ChatUpdate", "TraceLine"]
@@ -53,7 +56,7 @@ class ChatService:
         """public: anybody may write here, so what may identify a person is not taken."""
         self._public = public
         self._ws = ws
-        self._engine = engine or ChatEngine(ws)
+        self._engine = Engines(engine or ChatEngine(ws), ServerEngine())
         self._audit = ChatAudit(ws)
         self._lock = threading.Lock()
         self._active: dict[str, threading.Event] = {}
@@ -61,6 +64,11 @@ class ChatService:
     @property
     def workspace(self) -> Workspace:
         return self._ws
+
+    @property
+    def public(self) -> bool:
+        """Whether anybody may write here; then nothing is kept."""
+        return self._public
 
     def settings_for(
         self,
@@ -85,6 +93,23 @@ class ChatService:
             ) from None
         own = ChatSettings.from_config(config, adapter, card.base_model)
         return own if safety is None else replace(own, safety=join_safety(own.safety, safety))
+
+    def settings_for_server(self, config: Config, model: str) -> ChatSettings:
+        """The settings of a model that the configuration's server offers.
+
+        Raises: UserError where there is no such server or model, or it may not be asked from here.
+        """
+        server = server_of(config.inference)
+        if server is None:
+            raise UserError("chat: the configuration names no server; set inference.base_url")
+        if not server.models:
+            raise UserError("chat: inference.served_models is empty; name a model that the server offers")
+        if model not in server.models:
+            names = ", ".join(server.models)
+            raise UserError(f"chat: inference.served_models does not name it (got {model}); it has {names}")
+        settings = replace(ChatSettings.from_config(config, None, model), server=server)
+        self._check_server(settings)
+        return settings
 
     def reply(self, chat_id: str, turns: Turns, settings: ChatSettings) -> Iterator[ChatUpdate]:
         """The reply to the last turn, growing; closing the iterator stops it.
@@ -179,6 +204,19 @@ class ChatService:
             with self._lock:
                 self._active.pop(chat_id, None)
 
+    def _check_server(self, settings: ChatSettings) -> None:
+        """Why here too: whatever calls, nothing leaves this machine unless it was allowed to."""
+        server = settings.server
+        if server is None:
+            return
+        if self._public:
+            raise UserError("chat: this page is public; it asks no server")
+        if not server.may_be_asked:
+            raise UserError(
+                f"chat: {server.host} is another machine; set inference.allow_remote if conversations may go "
+                "there"
+            )
+
     def _refuse_personal(self, asked: Sequence[tuple[Turns, ChatSettings]]) -> None:
         """Why after the judgement: whoever is in danger is told where to call, whatever else they wrote."""
         texts = [turn["content"] for turns, _ in asked for turn in read_conversation(turns)[-1:]]
@@ -220,11 +258,17 @@ class ChatService:
         """The questions to ask, with their weights at hand and kept from deletion meanwhile."""
         questions = []
         for speaker in board.asked:
+            if (server := speaker.settings.server) is not None:
+                self._check_server(speaker.settings)
+                served = ServedModel(speaker.settings.base_model, server)
+                questions.append(Question(served, None, speaker.messages(), speaker.sampling()))
+                continue
             card = held.enter_context(hold_weights(self._ws, speaker.settings))
             name = card.base_model if card else speaker.settings.base_model
             for item in prepare_model(self._ws, name, stopped.is_set):
                 if isinstance(item, ModelFiles):
-                    base, adapter = read_folders(card, item)
+                    eight_bit = speaker.settings.inference.eight_bit
+                    base, adapter = read_folders(card, item, eight_bit=eight_bit)
                     questions.append(Question(base, adapter, speaker.messages(), speaker.sampling()))
                 else:
                     board.report(*item)
@@ -243,6 +287,8 @@ class ChatService:
 
     def _check_device(self, board: Board) -> None:
         """One GPU, one owner: chat steps back while a run uses it; on a CPU both go on."""
+        if all(speaker.settings.server for speaker in board.asked):
+            return
         device = training_device(self._ws)
         if device == "cpu":
             board.notice(_CPU_SHARED)

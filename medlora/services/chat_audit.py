@@ -91,10 +91,12 @@ class ChatAudit:
 
 def _place(chat_id: str, turns: tuple[dict[str, str], ...], settings: ChatSettings) -> dict[str, Any]:
     return {
+        **({"user": settings.user} if settings.user else {}),
         "chat": chat_id,
         "turn": sum(turn["role"] == "user" for turn in turns),
         "base_model": settings.base_model,
         "adapter": settings.adapter,
+        **({"server": settings.server.host} if settings.server else {}),
     }
 
 

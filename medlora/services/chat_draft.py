@@ -16,6 +16,7 @@ _STAGES = {
     "starting": "Starting the chat engine",
     "loading_model": "Loading the model",
     "loading_adapter": "Loading the adapter",
+    "asking_server": "Waiting for the server",
 }
 # How often a reply is reported while nothing new may be shown.
 _QUIET_S = 0.5
@@ -82,6 +83,8 @@ class Draft:
                 base_model=event.base,
                 adapter=event.adapter,
                 weights=event.weights,
+                server=event.server,
+                precision=event.precision,
                 stage="Writing",
                 fraction=None,
                 queue_place=None,

@@ -79,11 +79,13 @@ def _prepare_in_thread(ws: Workspace, stopped: Callable[[], bool]) -> Generator[
         abandoned.set()
 
 
-def read_folders(card: AdapterCard | None, files: ModelFiles) -> tuple[ModelFolder, AdapterFolder | None]:
+def read_folders(
+    card: AdapterCard | None, files: ModelFiles, *, eight_bit: bool
+) -> tuple[ModelFolder, AdapterFolder | None]:
     """What the engine is told to load."""
     model = (card.config.get("model") if card else None) or {}
     quantization = model.get("quantization_config") or {}
-    base = ModelFolder(files.name, str(files.path), bool(quantization.get("load_in_4bit", False)))
+    base = ModelFolder(files.name, str(files.path), bool(quantization.get("load_in_4bit", False)), eight_bit)
     return base, AdapterFolder(card.name, str(card.path)) if card else None
 
 

@@ -64,7 +64,7 @@ class Speaker:
         return (*system, *readable_history(self._turns, self._policy))
 
     def sampling(self) -> Sampling:
-        return Sampling(**self.settings.inference.model_dump())
+        return Sampling(**self.settings.inference.model_dump(include={*Sampling.__dataclass_fields__}))
 
     def report(self, stage: str, fraction: float | None) -> None:
         """Something is being waited for."""

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pydantic import ValidationError
 
 from medlora.config.schema import Config, InferenceSettings
+from medlora.config.server import Server
 from medlora.errors import UserError
+from medlora.feedback.records import short_model
 from medlora.safety.decision import Finding, TurnLike
 
 _LONGEST_MESSAGE = 32_000
@@ -22,7 +24,9 @@ class ChatSettings:
     """Which weights answer, how, and under which safety settings.
 
     adapter: None is the base model alone. safety: a configuration's `safety` section; what is missing
-    takes its default. The base model of an adapter is the one it was trained on.
+    takes its default. The base model of an adapter is the one it was trained on. server: where the base
+    model speaks, if not on this machine's own engine; then it is one of the server's names. user: who asks,
+    for the audit: the account that is logged in, on the command line that of this computer.
     """
 
     adapter: str | None = None
@@ -30,6 +34,8 @@ class ChatSettings:
     system_prompt: str = ""
     inference: InferenceSettings = field(default_factory=InferenceSettings)
     safety: Mapping[str, Any] = field(default_factory=dict)
+    server: Server | None = None
+    user: str | None = None
 
     @classmethod
     def from_config(
@@ -44,6 +50,11 @@ class ChatSettings:
             safety=config.safety.model_dump(mode="json"),
         )
 
+    @property
+    def remote_host(self) -> str:
+        """Where the words go if they leave this machine; empty if they stay."""
+        return "" if self.server is None or self.server.is_local else self.server.host
+
     def with_sampling(self, **values: Any) -> ChatSettings:
         """The same with other sampling values.
 
@@ -53,7 +64,7 @@ class ChatSettings:
             inference = InferenceSettings(**{**self.inference.model_dump(), **values})
         except ValidationError as error:
             raise UserError("\n".join(_describe(problem) for problem in error.errors())) from None
-        return ChatSettings(self.adapter, self.base_model, self.system_prompt, inference, self.safety)
+        return replace(self, inference=inference)
 
 
 def _describe(problem: Mapping[str, Any]) -> str:
@@ -85,7 +96,8 @@ class ChatUpdate:
     text: judged, and nothing else ever was. delta: what this update added to it. action: what the safety
     layer did (answer, annotate, defer, block). notes belong under the answer, the banner above the chat.
     stage: what is being waited for, in words, with its fraction where one is known. label: the weights
-    that speak, None while they are not known or were never asked. error: why the answer broke off.
+    that speak, None while they are not known or were never asked; precision: that of their numbers.
+    error: why the answer broke off.
     """
 
     text: str = ""
@@ -104,6 +116,8 @@ class ChatUpdate:
     base_model: str | None = None
     adapter: str | None = None
     weights: str | None = None
+    server: str | None = None
+    precision: str | None = None
     tokens: int = 0
     seconds_to_first_token: float | None = None
     tokens_per_second: float | None = None
@@ -115,7 +129,12 @@ class ChatUpdate:
     @property
     def label(self) -> str | None:
         """The adapter's (or base model's) name with the short hash of the weights that answered."""
-        return f"{self.adapter or self.base_model} · {self.weights}" if self.weights else None
+        if not self.weights:
+            return None
+        name = self.adapter or short_model(self.base_model or "")
+        if self.server:
+            return f"{name} at {self.server} · weights {self.weights}"
+        return f"{name} · {self.weights}"
 
     def as_dict(self) -> dict[str, Any]:
         """The reply as `chat --json` prints it."""
@@ -127,6 +146,8 @@ class ChatUpdate:
             "adapter": self.adapter,
             "base_model": self.base_model,
             "weights": self.weights,
+            "server": self.server,
+            "precision": self.precision,
             "tokens": self.tokens,
             "seconds_to_first_token": self.seconds_to_first_token,
             "tokens_per_second": self.tokens_per_second,

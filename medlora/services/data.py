@@ -11,15 +11,15 @@ from medlora.config.schema import Config
 from medlora.dataset import store
 from medlora.dataset.check import CheckOptions, CheckReport, Progress, check_file
 from medlora.dataset.lengths import LengthSettings, TokenStats
-from medlora.dataset.lines import LineFile
-from medlora.dataset.records import LoadedRecords, RecordReader, explain_bad_rows
+from medlora.dataset.records import LoadedRecords, explain_bad_rows
 from medlora.dataset.records import load_records as load_file
 from medlora.dataset.records import write_rejects as write_reject_file
 from medlora.dataset.render import ChatTokenizer
-from medlora.dataset.shapes import Record, Turn, with_system_prompt
 from medlora.dataset.store import DatasetCard, PhiChoice
+from medlora.dataset.tables.convert import origin_path
 from medlora.errors import DataError, UserError
 from medlora.models.files import find_model
+from medlora.services import tables
 from medlora.workspace import Workspace, make_private
 
 SAMPLE_NAME = "sample"
@@ -89,9 +89,9 @@ def check_dataset(
 
     Raises: UserError when it is not there or cannot be read.
     """
-    path, _ = store.find_source(ws, source)
-    config = config or Config()
-    return check_file(path, CheckOptions(length_settings(config)), find_tokenizer(ws, config), progress)
+    path, card = store.find_source(ws, source)
+    report = _check(ws, path, config, progress)
+    return tables.locate(report, tables.origin_of(path, card))
 
 
 def check_upload(
@@ -101,7 +101,12 @@ def check_upload(
 
     Raises: UserError when it is not there or cannot be read.
     """
+    return tables.locate(_check(ws, path, config, progress), tables.origin_of(path, None))
+
+
+def _check(ws: Workspace, path: Path, config: Config | None, progress: Progress | None) -> CheckReport:
     config = config or Config()
+    store.refuse_table(path)
     return check_file(path, CheckOptions(length_settings(config)), find_tokenizer(ws, config), progress)
 
 
@@ -111,60 +116,6 @@ def token_stats(ws: Workspace, source: Source, config: Config | None = None) -> 
     config = config or Config()
     options = CheckOptions(length_settings(config), scan_phi=False, seek_near_duplicates=False)
     return check_file(path, options, find_tokenizer(ws, config)).tokens
-
-
-@dataclass(frozen=True)
-class RecordPreview:
-    """One record as the model sees it. segments: pieces of text, each with whether it is trained on."""
-
-    line: int
-    segments: list[tuple[str, bool]]
-    tokens: int | None
-    truncated: bool
-    notices: tuple[str, ...]
-
-
-def preview(ws: Workspace, source: Source, number: int, config: Config | None = None) -> RecordPreview:
-    """The usable record with that number, counted from 1.
-
-    Raises: UserError when there is no such record.
-    """
-    path, _ = store.find_source(ws, source)
-    config = config or Config()
-    tokenizer = find_tokenizer(ws, config)
-    record = _nth_record(path, number, length_settings(config), tokenizer)
-    turns = with_system_prompt(record.messages, config.safety.system_prompt)
-    if tokenizer is None:
-        notice = "The model is not at hand yet: shown without its chat template."
-        return RecordPreview(record.line, _plain_segments(turns), None, False, (notice,))
-    limit = config.data.max_seq_length
-    encoded = tokenizer.encode_record(turns, max_seq_length=limit)
-    segments = tokenizer.segments(turns, max_seq_length=limit)
-    return RecordPreview(record.line, segments, len(encoded.ids), encoded.truncated, encoded.notices)
-
-
-def preview_record(
-    ws: Workspace, source: Source, number: int, config: Config | None = None
-) -> list[tuple[str, bool]]:
-    """The pieces of a record, each with whether it is trained on; see `preview`."""
-    return preview(ws, source, number, config).segments
-
-
-def _nth_record(path: Path, number: int, lengths: LengthSettings, tokenizer: ChatTokenizer | None) -> Record:
-    seen = 0
-    with LineFile(path) as file:
-        for record in RecordReader(lengths, tokenizer).read(file):
-            seen += 1
-            if seen == number:
-                return record
-    raise UserError(f"record: there is no usable record {number} (there are {seen})")
-
-
-def _plain_segments(turns: tuple[Turn, ...]) -> list[tuple[str, bool]]:
-    pieces: list[tuple[str, bool]] = []
-    for turn in turns:
-        pieces += [(f"{turn.role}: ", False), (turn.content, turn.role == "assistant"), ("\n\n", False)]
-    return pieces[:-1]
 
 
 # Import
@@ -178,12 +129,15 @@ def add_dataset(
     options = options or AddOptions()
     title = store.clean_title(options.title or options.name or path.name)
     report = _accept(check_upload(ws, path, config), options, title)
+    origin = tables.origin_of(path, None)
+    new = replace(_new_card(report, options, title), table=tables.note_origin(origin))
     if options.phi == "redact" and report.phi_rows:
-        card = _add_redacted(ws, path, _new_card(report, options, title), config)
+        card = _add_redacted(ws, path, new, config)
     else:
-        card = store.add_source(ws, path, _new_card(report, options, title))
+        card = store.add_source(ws, path, new)
     if not options.keep_original:
         path.unlink(missing_ok=True)
+        origin_path(path).unlink(missing_ok=True)
     return card
 
 
@@ -290,7 +244,9 @@ def write_rejects(
     if target is None:
         stem = card.name if card is not None else store.make_name(path.name)
         target = _rejects_folder(ws) / f"{stem}-rejects-{secrets.token_hex(4)}.jsonl"
-    write_reject_file(path, target, length_settings(config), find_tokenizer(ws, config))
+    origin = tables.origin_of(path, card)
+    explain = origin.relocate if origin is not None else None
+    write_reject_file(path, target, length_settings(config), find_tokenizer(ws, config), explain)
     return target
 
 

@@ -4,9 +4,9 @@ Covered: the dataset and its card, rows that were handed out or rejected, upload
 run that read it (with checkpoints, log and record) and, unless they are kept, the adapters those runs
 published with their exports.
 Not covered: files you gave to medlora by their path and files you downloaded, backups, what a disk keeps of
-deleted blocks, and names of adapters in the audit, which nobody may edit. An adapter that is kept may have
-learned sentences by heart; its provenance names the dataset, its SHA-256 and counts, and quotes none of its
-rows.
+deleted blocks, conversations that were kept (`conversations delete`), and names of adapters in the audit,
+which nobody may edit. An adapter that is kept may have learned sentences by heart; its provenance names the
+dataset, its SHA-256 and counts, and quotes none of its rows.
 """
 
 from __future__ import annotations
@@ -73,7 +73,8 @@ def erase_dataset(ws: Workspace, name: str, *, keep_adapters: bool = False) -> H
             remove_run(run)
     sums = set()
     if held.stored:
-        sums.add(store.read_card(ws, name).sha256)
+        card = store.read_card(ws, name)
+        sums |= {card.sha256, str((card.table or {}).get("sha256"))}
         data.remove_dataset(ws, name)
     _sweep(ws, sums)
     return held

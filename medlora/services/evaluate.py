@@ -25,6 +25,7 @@ from medlora.runs.store import load_record
 from medlora.services import adapters
 from medlora.services.adapters import part, read_object
 from medlora.services.chat_model import training_device
+from medlora.services.labelled import labelled_path, own_labelled
 from medlora.workspace import RunPaths, Workspace, check_name, make_private, write_json
 
 RESULT = "evaluation.json"
@@ -117,6 +118,7 @@ def start(ws: Workspace, wish: EvaluationWish) -> str:
             "answers": min(wish.answers, wish.rows),
             "longest": wish.longest,
             "risky": wish.risky,
+            "labelled": _choose_labelled(ws),
             "seed": wish.seed,
             "created": datetime.now().astimezone().isoformat(timespec="seconds"),
         },
@@ -171,9 +173,13 @@ def latest_result(ws: Workspace, adapter: str) -> dict[str, Any] | None:
     Raises: NotFoundError.
     """
     publish_results(ws)
-    path = adapters.show(ws, adapter).path / RESULT
-    result = read_object(path)
-    if not result or result.get("adapter_sha256") != adapters.weights_hash(path.parent):
+    return read_result(adapters.show(ws, adapter))
+
+
+def read_result(card: adapters.AdapterCard) -> dict[str, Any] | None:
+    """The figures that lie beside an adapter, None when there are none of its present weights."""
+    result = read_object(card.path / RESULT)
+    if not result or result.get("adapter_sha256") != adapters.weights_hash(card.path):
         return None
     return result
 
@@ -190,6 +196,12 @@ def rename_adapter(ws: Workspace, name: str, new_name: str) -> None:
 def _command() -> tuple[str, ...]:
     training = Launch().command
     return (*training[:-1], "medlora.jobs.evaluation")
+
+
+def _choose_labelled(ws: Workspace) -> dict[str, str]:
+    """The labelled messages that the safety settings are scored on: the user's own, else the shipped ones."""
+    own = own_labelled(ws)
+    return {"set": "your own" if own else "shipped", "path": str(own or labelled_path())}
 
 
 def _find_dataset(ws: Workspace, card: adapters.AdapterCard, wished: str | None) -> tuple[Path, str]:

@@ -24,6 +24,7 @@ from medlora.feedback.records import (
     Rating,
     Vote,
     now,
+    short_model,
 )
 from medlora.feedback.statistics import Standing, all_standings
 from medlora.feedback.store import Selection
@@ -116,7 +117,7 @@ def describe_answer(turns: Sequence[Mapping[str, str]], update: ChatUpdate, sett
     return Answer(
         turns=tuple({"role": turn["role"], "content": turn["content"]} for turn in turns),
         text=update.text,
-        base_model=update.base_model or settings.base_model,
+        base_model=_name_base(update, settings),
         adapter=settings.adapter,
         weights=update.weights,
         level=update.level,
@@ -126,6 +127,11 @@ def describe_answer(turns: Sequence[Mapping[str, str]], update: ChatUpdate, sett
         catalogue=load_catalogue().version,
         whole=not (update.stopped or update.truncated or update.error),
     )
+
+
+def _name_base(update: ChatUpdate, settings: ChatSettings) -> str:
+    name = update.base_model or settings.base_model
+    return f"{short_model(name)} at {update.server}" if update.server else name
 
 
 def rate_answer(ws: Workspace, answer: Answer, rating: Rating) -> Rating:

@@ -47,7 +47,7 @@ class AccessOptions:
             session_hours = float(hours)
         except ValueError:
             raise UserError(f"env MEDLORA_SESSION_HOURS: not a number (got {hours!r}); write 12") from None
-        certificate, key = (environ.get(f"MEDLORA_TLS_{name}", "").strip() for name in ("CERT", "KEY"))
+        certificate, key = (environ.get(name, "").strip() for name in ("MEDLORA_TLS_CERT", "MEDLORA_TLS_KEY"))
         return cls(
             login=environ.get("MEDLORA_LOGIN", "").strip().lower() in ("1", "true", "yes", "on"),
             hosts=_words(environ.get("MEDLORA_ALLOWED_HOSTS", "")),

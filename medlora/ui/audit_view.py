@@ -52,7 +52,7 @@ def show_page(page: AuditPage) -> str:
         return NOTHING_FITS
     head = "".join(
         f'<th scope="col">{text(name)}</th>'
-        for name in ("Time", "Event", "Level", "Action", "Signs", "Adapter", "Chat")
+        for name in ("Time", "Event", "Level", "Action", "Signs", "Adapter", "Chat", "User")
     )
     body = "".join(_show_entry(entry) for entry in page.entries)
     shown = f"The newest {len(page.entries)} of {count(page.fitting, 'entry', 'entries')} that fit"
@@ -73,6 +73,7 @@ def _show_entry(entry: Mapping[str, Any]) -> str:
         ", ".join(sign.replace("_", " ").replace("keyword:", "keyword ") for sign in signs) or "–",
         entry.get("adapter") or entry.get("base_model") or "–",
         str(entry.get("chat") or "–")[:8],
+        entry.get("user") or "–",
     )
     rest = "".join(f"<td>{text(cell)}</td>" for cell in cells)
     return f"<tr><td>{text(moment)}</td><td>{text(event)}</td><td>{level}</td>{rest}</tr>"

@@ -16,6 +16,7 @@ from medlora.ui.chat_turns import Desk
 from medlora.ui.chat_view import EXAMPLES, PLACEHOLDER
 from medlora.ui.events import POLL, SILENT
 from medlora.ui.events import for_chat as guarded
+from medlora.ui.history_card import HistoryCard, build_history_card, wire_history_card
 from medlora.workspace import Workspace
 
 
@@ -57,6 +58,7 @@ class ChatTab:
     system_prompt: gr.Textbox
     sampling: SamplingFields
     conversation: gr.State
+    history: HistoryCard
 
     @property
     def fields(self) -> list[Any]:
@@ -77,6 +79,25 @@ def _slider(key: str, low: float, high: float, step: float) -> gr.Slider:
     if doc is None:
         raise InternalError(f"the chat names a setting that does not exist (got {key})")
     return gr.Slider(low, high, value=doc.default, step=step, label=doc.title, info=doc.help)
+
+
+def _build_settings() -> tuple[gr.Textbox, SamplingFields]:
+    """Render the card of what an answer goes by."""
+    with card():
+        words(present.heading("How it answers", "They count for this page alone; the adapter keeps its own."))
+        system_prompt = gr.Textbox(
+            label="System prompt", lines=5, max_lines=12, max_length=8000, elem_id="chat-system"
+        )
+        greedy = gr.Checkbox(label="Always the likeliest word (repeatable)", elem_id="chat-greedy")
+        sampling = SamplingFields(
+            greedy=greedy,
+            max_new_tokens=_slider("max_new_tokens", 16, 2048, 1),
+            temperature=_slider("temperature", 0, 2, 0.05),
+            top_p=_slider("top_p", 0.05, 1, 0.05),
+            repetition_penalty=_slider("repetition_penalty", 1, 2, 0.05),
+            seed=gr.Number(42, label="Seed", precision=0, minimum=0),
+        )
+    return system_prompt, sampling
 
 
 def build_chat_tab() -> ChatTab:
@@ -106,27 +127,12 @@ def build_chat_tab() -> ChatTab:
                 send = gr.Button("Send", variant="primary", elem_id="chat-send")
                 stop = gr.Button("Stop", visible=False, elem_id="chat-stop")
                 clear = gr.Button("New conversation", elem_classes="ml-quiet", elem_id="chat-clear")
-        with card(scale=2):
-            words(
-                present.heading(
-                    "How it answers", "They count for this page alone; the adapter keeps its own."
-                )
-            )
-            system_prompt = gr.Textbox(
-                label="System prompt", lines=5, max_lines=12, max_length=8000, elem_id="chat-system"
-            )
-            greedy = gr.Checkbox(label="Always the likeliest word (repeatable)", elem_id="chat-greedy")
-            sampling = SamplingFields(
-                greedy=greedy,
-                max_new_tokens=_slider("max_new_tokens", 16, 2048, 1),
-                temperature=_slider("temperature", 0, 2, 0.05),
-                top_p=_slider("top_p", 0.05, 1, 0.05),
-                repetition_penalty=_slider("repetition_penalty", 1, 2, 0.05),
-                seed=gr.Number(42, label="Seed", precision=0, minimum=0),
-            )
+        with gr.Column(scale=2, min_width=300, elem_classes="ml-stack"):
+            history = build_history_card()
+            system_prompt, sampling = _build_settings()
     return ChatTab(
         speaker=speaker, banner=banner, log=log, message=message, send=send, stop=stop, clear=clear, phi=phi,
-        system_prompt=system_prompt, sampling=sampling, conversation=gr.State(None),
+        system_prompt=system_prompt, sampling=sampling, conversation=gr.State(None), history=history,
     )  # fmt: skip
 
 
@@ -142,6 +148,8 @@ def wire_chat_tab(tab: ChatTab, workspace: Workspace, service: ChatService) -> N
     tab.stop.click(guarded(desk.stop), tab.conversation, None, **POLL)
     tab.clear.click(guarded(desk.clear), tab.conversation, [tab.conversation, tab.log], **POLL)
     tab.speaker.change(guarded(desk.describe), tab.speaker, [tab.banner, *tab.fields], **POLL)
+
+    wire_history_card(tab.history, tab.conversation, tab.log, tab.speaker, service)
 
     def take_example(event: gr.SelectData) -> str:
         return str(event.value["text"])

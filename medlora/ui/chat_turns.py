@@ -3,27 +3,33 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, cast
-from uuid import uuid4
 
 import gradio as gr
 
+from medlora.access.roles import Role
 from medlora.dataset.phi import find_phi
 from medlora.errors import UserError
-from medlora.services import adapters
+from medlora.feedback.records import short_model
+from medlora.services import adapters, conversations
 from medlora.services.chat import ChatService, ChatSettings, ChatUpdate
+from medlora.services.chat_log import ADAPTER, BASE, SERVED, Conversation, answer_line, speaker_of
 from medlora.services.feedback import describe_answer
+from medlora.services.release import read_release
 from medlora.ui import present
+from medlora.ui.adapter_cards import show_state
 from medlora.ui.blocks import keep_choice, pick
-from medlora.ui.chat_view import Conversation, show_bubbles, show_foot, show_writing
-from medlora.ui.draft import policy_settings
+from medlora.ui.chat_view import show_bubbles, show_writing
+from medlora.ui.draft import draft_config, draft_server, policy_settings
+from medlora.ui.events import current_caller
+from medlora.ui.visitors import account_name
 from medlora.workspace import Workspace
 
 UPDATE_INTERVAL_S = 0.1
-BASE, ADAPTER = "base:", "adapter:"
 FILTER_OFF = present.notice(
     "red",
     "The content filter is off",
@@ -34,9 +40,10 @@ Update = Any
 Bubbles = list[dict[str, Any]]
 
 
-def new_conversation() -> Conversation:
-    """An empty conversation with an id of its own."""
-    return Conversation(uuid4().hex)
+def history_owner(service: ChatService) -> str | None:
+    """Whose history this visitor's conversations belong to; None where none is offered, as in a demo."""
+    caller = current_caller()
+    return None if service.public or caller is None or caller.role is Role.GUEST else caller.name
 
 
 def speaker_choices(workspace: Workspace) -> list[tuple[str, str]]:
@@ -44,17 +51,35 @@ def speaker_choices(workspace: Workspace) -> list[tuple[str, str]]:
     cards = [card for card in adapters.list_adapters(workspace) if not card.problem]
     bases = list(dict.fromkeys([*(card.base_model for card in cards), "starter"]))
     chosen = [(card.name, ADAPTER + card.name) for card in cards]
-    return chosen + [(f"{name} (base model alone)", BASE + name) for name in bases if name]
+    return chosen + [
+        (f"{short_among(name, bases)} (base model alone)", BASE + name) for name in bases if name
+    ]
+
+
+def short_among(name: str, among: Sequence[str]) -> str:
+    """A base model's name without the way to its folder, as far as that tells it from the others."""
+    path = Path(name)
+    short = short_model(name)
+    twins = [other for other in among if short_model(other) == short]
+    return f"{path.parent.name}/{short}" if len(twins) > 1 and path.is_absolute() else short
+
+
+def chat_speakers(workspace: Workspace) -> list[tuple[str, str]]:
+    """Who may answer in the chat: those of this machine, then the models of the configuration's server."""
+    server = draft_server(workspace)
+    served = server.models if server is not None else ()
+    host = server.host if server is not None else ""
+    return speaker_choices(workspace) + [(f"{short_model(name)} at {host}", SERVED + name) for name in served]
 
 
 def offer_speakers(workspace: Workspace, speaker: str | None) -> Update:
     """Who may answer now; the choice stays if it still can."""
-    return keep_choice(pick(speaker_choices(workspace), speaker), speaker)
+    return keep_choice(pick(chat_speakers(workspace), speaker), speaker)
 
 
 def choose_adapter(workspace: Workspace, name: str | None) -> Update:
     """The same, with this adapter chosen."""
-    return pick(speaker_choices(workspace), ADAPTER + name if name else None)
+    return pick(chat_speakers(workspace), ADAPTER + name if name else None)
 
 
 def settings_of(service: ChatService, speaker: object) -> ChatSettings:
@@ -65,6 +90,11 @@ def settings_of(service: ChatService, speaker: object) -> ChatSettings:
     """
     if not isinstance(speaker, str):
         speaker = f"{BASE}starter"
+    if speaker.startswith(SERVED):
+        config = draft_config(service.workspace)
+        if config is None:
+            raise UserError("chat: the configuration has errors; mend it under Configure, then ask again")
+        return service.settings_for_server(config, speaker.removeprefix(SERVED))
     safety = policy_settings(service.workspace)
     if speaker.startswith(ADAPTER):
         return service.settings_for(speaker.removeprefix(ADAPTER), safety=safety)
@@ -72,8 +102,18 @@ def settings_of(service: ChatService, speaker: object) -> ChatSettings:
 
 
 def show_banner(settings: ChatSettings) -> str:
-    """The banner that stands over a chat without its content filter."""
-    return FILTER_OFF if settings.safety.get("content_filter") is False else ""
+    """The banners that stand over a chat without its content filter, or with a server elsewhere."""
+    banner = FILTER_OFF if settings.safety.get("content_filter") is False else ""
+    if settings.remote_host:
+        banner += present.notice(
+            "amber",
+            f"Remote: {settings.remote_host}",
+            "What you write here leaves this machine and is answered there. The safety layer still judges "
+            "every message before it goes, and every answer before you see it.",
+        )
+    if settings.server is None and Path(settings.base_model).is_absolute():
+        banner += f'<p class="ml-small">Its base model lies in {present.text(settings.base_model)}.</p>'
+    return banner
 
 
 def describe_speaker(settings: ChatSettings) -> list[Update]:
@@ -107,13 +147,15 @@ def apply_fields(settings: ChatSettings, system_prompt: str, *sampling: Any) -> 
     return replace(changed, system_prompt=system_prompt)
 
 
-def warn_of_phi(message: str) -> str:
+def warn_of_phi(message: str, settings: ChatSettings | None = None) -> str:
     """A question if the message looks as if it named a person; empty if it does not."""
     kinds = list(dict.fromkeys(span.kind.replace("_", " ") for span in find_phi(message)))
     if not kinds:
         return ""
+    host = settings.remote_host if settings is not None else ""
+    away = f"It would leave this machine for {present.text(host)}. " if host else ""
     return (
-        f"<p><strong>This may identify a person: {present.text(', '.join(kinds))}.</strong> "
+        f"<p><strong>This may identify a person: {present.text(', '.join(kinds))}.</strong> {away}"
         "The audit does not quote it; but an example does not need it.</p>"
     )
 
@@ -135,9 +177,8 @@ def answer(
             if waiting != stage or time.monotonic() - shown_at >= UPDATE_INTERVAL_S:
                 stage, shown_at = waiting, time.monotonic()
                 yield None, show_writing(lines, last)
-    fixed = last.level if last.action in ("defer", "block") else ""
     kept = describe_answer(conversation.turns(), last, settings)
-    ended = conversation.add("assistant", last.text, show_foot(last), fixed, kept)
+    ended = conversation.append(answer_line(last, kept, speaker_of(settings)))
     yield ended, show_bubbles(ended.lines)
 
 
@@ -155,7 +196,7 @@ class Desk:
         self, message: str, conversation: Conversation | None, speaker: str, *fields: Any
     ) -> Iterator[Any]:
         """Answer the message, or ask first if it looks as if it named a person."""
-        question = warn_of_phi(message)
+        question = warn_of_phi(message, settings_of(self.service, speaker))
         if question:
             yield [*[gr.skip()] * 5, gr.update(visible=True), question]
         else:
@@ -169,11 +210,13 @@ class Desk:
         if not message:
             yield gr.skip()
             return
-        before = conversation or new_conversation()
+        before = conversation or Conversation()
         if before.lines and before.lines[-1].role == "user":
             raise UserError("chat: the last message is still being answered; wait, or press Stop")
         settings = apply_fields(settings_of(self.service, speaker or f"{BASE}starter"), *fields)
-        asked = before.add("user", message)
+        settings = replace(settings, user=account_name() or None)
+        owner = history_owner(self.service)
+        asked = self._keep(owner, before.add("user", message))
         hidden, shown = gr.update(visible=False), gr.update(visible=True)
         yield [asked, show_writing(asked.lines, None), "", hidden, shown, hidden, gr.skip()]
         try:
@@ -181,10 +224,17 @@ class Desk:
                 if ended is None:
                     yield [gr.skip(), log, *[gr.skip()] * 5]
                 else:
+                    ended = self._keep(owner, ended)
                     yield [ended, log, gr.skip(), shown, hidden, hidden, gr.skip()]
         except Exception:
+            if owner is not None:
+                conversations.take_back(self.workspace, owner, before)
             yield [before, show_bubbles(before.lines), message, shown, hidden, hidden, gr.skip()]
             raise
+
+    def _keep(self, owner: str | None, talk: Conversation) -> Conversation:
+        """Into the history, for an owner who wishes that."""
+        return talk if owner is None else conversations.keep(self.workspace, owner, talk)
 
     def stop(self, conversation: Conversation | None) -> None:
         """Stop the answer that is growing; what was judged so far stays."""
@@ -192,14 +242,20 @@ class Desk:
             self.service.stop(conversation.chat_id)
 
     def clear(self, conversation: Conversation | None) -> list[Update]:
-        """A new conversation; the old one is forgotten."""
+        """A new conversation; the old one is forgotten, unless it lies in the history."""
         self.stop(conversation)
-        return [new_conversation(), []]
+        return [Conversation(), []]
 
     def banner(self, speaker: str | None) -> str:
-        """Whether the filter is off for that speaker: the configuration may have changed meanwhile."""
-        return show_banner(settings_of(self.service, speaker or f"{BASE}starter"))
+        """What stands above a chat with that speaker: its state and its filter may have changed meanwhile."""
+        return self._show_above(settings_of(self.service, speaker or f"{BASE}starter"))
 
     def describe(self, speaker: str | None) -> list[Update]:
         """The settings that a speaker begins with."""
-        return describe_speaker(settings_of(self.service, speaker or f"{BASE}starter"))
+        settings = settings_of(self.service, speaker or f"{BASE}starter")
+        return [self._show_above(settings), *describe_speaker(settings)[1:]]
+
+    def _show_above(self, settings: ChatSettings) -> str:
+        """Where the adapter stands on its way to a release, and whether the filter is off."""
+        state = show_state(read_release(self.workspace, settings.adapter)) if settings.adapter else ""
+        return state + show_banner(settings)

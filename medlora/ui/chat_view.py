@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from medlora.ui.present import count, markdown, text
 from medlora.ui.safety_view import show_level
 
 if TYPE_CHECKING:
-    from medlora.feedback.records import Answer
     from medlora.services.chat import ChatUpdate
+    from medlora.services.chat_log import Line
 
 PLACEHOLDER = (
     "### Ask as a patient would\n\nEvery message is judged before a model sees it, and every answer "
@@ -27,36 +26,6 @@ _STAGES = {
     "loading_model": "Loading the model",
     "loading_adapter": "Loading the adapter",
 }
-
-
-@dataclass(frozen=True)
-class Line:
-    """One turn as the page keeps it; for an answer also what is shown under it."""
-
-    role: str
-    content: str
-    foot: str = ""
-    fixed: str = ""
-    """The level of a fixed text that stands where a model's answer would; empty for words of a model."""
-    answer: Answer | None = None
-    """What a rating of it would keep."""
-
-
-@dataclass(frozen=True)
-class Conversation:
-    """A conversation of one browser: its id, and its turns. Kept in the app's memory alone."""
-
-    chat_id: str
-    lines: tuple[Line, ...] = field(default_factory=tuple)
-
-    def add(
-        self, role: str, content: str, foot: str = "", fixed: str = "", answer: Answer | None = None
-    ) -> Conversation:
-        return replace(self, lines=(*self.lines, Line(role, content, foot, fixed, answer)))
-
-    def turns(self) -> list[dict[str, str]]:
-        """What the services are shown: roles and words."""
-        return [{"role": line.role, "content": line.content} for line in self.lines]
 
 
 def describe_wait(update: ChatUpdate) -> str:
@@ -107,7 +76,7 @@ def _show_line(line: Line) -> str:
     if line.fixed:
         paragraphs = text(line.content).replace("\n", "<br>")
         words = f'<div class="ml-fixed ml-fixed-{text(line.fixed)}">{paragraphs}</div>'
-    return f"{words}\n\n{line.foot}" if line.foot else words
+    return f"{words}\n\n{show_foot(line.update)}" if line.update is not None else words
 
 
 def show_writing(lines: Sequence[Line], update: ChatUpdate | None) -> list[dict[str, Any]]:

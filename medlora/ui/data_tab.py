@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,30 +9,34 @@ from typing import Any
 import gradio as gr
 
 from medlora.access.roles import Permission
-from medlora.dataset.check import CheckReport
 from medlora.dataset.store import DatasetCard, PhiChoice
 from medlora.errors import UserError
 from medlora.services import data
-from medlora.ui import dataset_view, present
+from medlora.services.tables import is_table
+from medlora.ui import present
 from medlora.ui.blocks import actions, card, row, words
+from medlora.ui.columns_card import ColumnsCard, build_columns_card, draw_columns, hide_columns, read_rows
+from medlora.ui.data_report import Progress, check_new, check_stored, show_record
 from medlora.ui.dataset_removal import Removal, Shown, ask_before_removal, open_question, remove_shown
 from medlora.ui.downloads import Download, download, drop_upload, new_download
 from medlora.ui.draft import draft_config
 from medlora.ui.events import POLL, SILENT, guarded
+from medlora.ui.keeping_card import KeepingCard, ask, build_keeping_card, delete_due, keep
 from medlora.ui.visitors import account_name
 from medlora.workspace import Workspace
 
 NO_DATASET = present.empty("No dataset yet", "Drop a file on the left, or start with the sample.")
 SHAPES = (
-    "One JSON object a line. Known without asking: instruction/response, instruction/input/output, "
-    "prompt/completion, question/answer, messages and conversations."
+    "A table with a column of questions and one of answers (CSV, Excel), or one JSON object a line: "
+    "instruction/response, instruction/input/output, prompt/completion, question/answer, messages, "
+    "conversations."
 )
 PHI_CHOICES = [
     ("I have the right to use it as it is", "rights"),
     ("Redact what was found", "redact"),
 ]
+UPLOADS = [".jsonl", ".csv", ".tsv", ".xlsx"]
 Update = Any
-Progress = Callable[[float], None]
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,8 @@ class DataTab:
     """The widgets of the tab."""
 
     upload: gr.File
+    columns: ColumnsCard
+    keeping: KeepingCard
     sample: gr.Button
     none_stored: gr.HTML
     stored: gr.Radio
@@ -85,69 +90,6 @@ def draw_stored(workspace: Workspace, chosen: str | None) -> list[Update]:
     return [gr.update(visible=not choices), gr.update(choices=choices, value=value, visible=bool(choices))]
 
 
-def draw_report(workspace: Workspace, shown: Shown, report: CheckReport, settled: bool) -> list[Update]:
-    """A checked file or dataset, and what may be done with it."""
-    upload, bad = shown.is_upload, len(report.errors)
-    config = draft_config(workspace)
-    limit = config.data.max_seq_length if config is not None else None
-    return [
-        shown,
-        gr.update(visible=True),
-        present.heading(
-            shown.title, "Checked, not stored yet." if upload else f"SHA-256 {report.sha256[:16]}…"
-        ),
-        dataset_view.show_figures(report),
-        gr.update(visible=upload and bad > 0 and report.usable > 0, label=_skip_label(bad), value=False),
-        gr.update(visible=report.phi_rows > 0 and not settled, value=None),
-        gr.update(visible=upload and report.usable > 0, value=Path(shown.title).stem if upload else ""),
-        gr.update(
-            visible=(upload or not settled) and report.usable > 0,
-            value="Add dataset" if upload else "Confirm",
-        ),
-        gr.update(visible=not upload and settled),
-        gr.update(visible=bool(report.problems)),
-        gr.update(visible=True, value="Forget this file" if upload else "Remove"),
-        dataset_view.show_problems(report),
-        dataset_view.show_lengths(report.tokens, limit),
-        gr.update(value=1, maximum=max(report.usable, 1)),
-        show_record(workspace, shown, 1),
-    ]
-
-
-def _skip_label(bad: int) -> str:
-    return f"Leave out {present.count(bad, 'bad row')} and use the rest"
-
-
-def show_record(workspace: Workspace, shown: Shown | None, number: float | None) -> str:
-    """One usable record as the model sees it."""
-    if shown is None or not shown.usable:
-        return present.empty(
-            "No usable record", "Mend the problems above; then the model's view is shown here."
-        )
-    at = min(max(int(number or 1), 1), shown.usable)
-    seen = data.preview(workspace, shown.source, at, draft_config(workspace))
-    facts = [f"line {seen.line}"]
-    if seen.tokens is not None:
-        facts.append(present.count(seen.tokens, "token"))
-    if seen.truncated:
-        facts.append("cut to the longest sequence")
-    return present.pills(facts) + dataset_view.show_trained(seen.segments, seen.notices)
-
-
-def check_new(workspace: Workspace, path: Path, progress: Progress) -> list[Update]:
-    """Look at an uploaded file."""
-    report = data.check_upload(workspace, path, draft_config(workspace), progress)
-    shown = Shown(path, path.name, report.usable)
-    return draw_report(workspace, shown, report, settled=report.phi_rows == 0)
-
-
-def check_stored(workspace: Workspace, name: str, progress: Progress) -> list[Update]:
-    """Look at a stored dataset again, under the present configuration."""
-    item = data.show_dataset(workspace, name)
-    report = data.check_dataset(workspace, name, draft_config(workspace), progress)
-    return draw_report(workspace, Shown(name, item.title, report.usable), report, settled=item.phi_settled)
-
-
 def store_upload(
     workspace: Workspace, shown: Shown | None, skip_bad: bool, phi: str | None, name: str
 ) -> DatasetCard:
@@ -176,7 +118,7 @@ def store_upload(
         by=account_name() or None,
     )
     made = data.add_dataset(workspace, shown.source, options, draft_config(workspace))
-    drop_upload(shown.source)
+    shown.drop_files()
     return made
 
 
@@ -202,8 +144,8 @@ def build_data_tab() -> DataTab:
         with card(scale=3):
             words(present.heading("Add a dataset", SHAPES))
             upload = gr.File(
-                label="Drop a .jsonl file", file_types=[".jsonl"], height=160, elem_id="data-upload",
-                elem_classes="ml-drop",
+                label="Drop a .jsonl, .csv or .xlsx file", file_types=UPLOADS, height=160,
+                elem_id="data-upload", elem_classes="ml-drop",
             )  # fmt: skip
             with actions():
                 sample = gr.Button("Use the sample dataset", variant="primary", elem_id="data-sample")
@@ -211,6 +153,8 @@ def build_data_tab() -> DataTab:
             words(present.heading("Your datasets"))
             none_stored = words(NO_DATASET)
             stored = gr.Radio([], show_label=False, label="Datasets", visible=False, elem_id="data-stored")
+            keeping = build_keeping_card()
+    columns = build_columns_card()
     with gr.Column(visible=False, elem_classes="ml-report") as report:
         with card():
             title = words(elem_id="data-title")
@@ -239,50 +183,105 @@ def build_data_tab() -> DataTab:
                 words(present.heading("Lengths"))
                 lengths = words(elem_id="data-lengths")
     return DataTab(
-        upload=upload, sample=sample, none_stored=none_stored, stored=stored, report=report, title=title,
-        figures=figures, skip_bad=skip_bad, phi=phi, name=name, add=add, next=next_tab, rejects=rejects,
-        remove=remove, sure=sure, problems=problems, lengths=lengths, record=record, preview=preview,
-        shown=gr.State(None),
+        upload=upload, keeping=keeping, columns=columns, sample=sample, none_stored=none_stored,
+        stored=stored, report=report, title=title, figures=figures, skip_bad=skip_bad, phi=phi, name=name,
+        add=add, next=next_tab, rejects=rejects, remove=remove, sure=sure, problems=problems, lengths=lengths,
+        record=record, preview=preview, shown=gr.State(None),
+    )  # fmt: skip
+
+
+def _told(progress: gr.Progress) -> Progress:
+    return lambda share: progress(share, desc="Reading every line")
+
+
+def _close_report(tab: DataTab) -> list[Update]:
+    return [None, gr.update(visible=False), *[gr.skip()] * (len(tab.drawn) - 2)]
+
+
+def _wire_columns(tab: DataTab, workspace: Workspace) -> None:
+    """From a table to the rows that are then checked like any other."""
+    asked = tab.columns
+
+    def read(*said: Any, progress: gr.Progress = gr.Progress()) -> list[Update]:  # noqa: B008
+        table, sheet, header, *roles = said
+        path, title = read_rows(table, sheet, header, tuple(roles), _told(progress))
+        return check_new(workspace, path, _told(progress), Path(table), title)
+
+    def forget(table: str | None, shown: Shown | None) -> list[Update]:
+        if shown is not None and shown.table is not None:
+            shown.drop_files()
+        if table is not None:
+            drop_upload(Path(table))
+        return [*hide_columns(asked), *_close_report(tab)]
+
+    def look(table: str, sheet: str | None, header: float | None = None) -> list[Update]:
+        return draw_columns(Path(table), sheet, header)
+
+    asked.sheet.input(guarded(look), [asked.table, asked.sheet], asked.drawn, **SILENT)
+    asked.header.input(
+        guarded(look), [asked.table, asked.sheet, asked.header], asked.drawn,
+        trigger_mode="always_last", **SILENT,
+    )  # fmt: skip
+    asked.use.click(guarded(read), asked.asked, tab.drawn, show_progress_on=asked.use, **SILENT)
+    asked.forget.click(guarded(forget), [asked.table, tab.shown], [*asked.drawn, *tab.drawn], **SILENT)
+
+
+def _wire_keeping(tab: DataTab, workspace: Workspace) -> None:
+    """How long data is kept; what was deleted is gone from the list beside it."""
+    card = tab.keeping
+    box = card.confirm
+    card.days.input(guarded(lambda days: keep(workspace, days)), card.days, card.drawn, **SILENT)
+    card.delete.click(guarded(lambda: ask(workspace)), None, [box.box, box.question], **POLL)
+    box.no.click(lambda: gr.update(visible=False), None, box.box, **POLL)
+    box.yes.click(
+        guarded(lambda chosen: [*delete_due(workspace), *draw_stored(workspace, chosen)]),
+        tab.stored, [box.box, *card.drawn, tab.none_stored, tab.stored], **SILENT,
     )  # fmt: skip
 
 
 def wire_data_tab(tab: DataTab, workspace: Workspace) -> None:
     """What each press does."""
-    listed = [tab.none_stored, tab.stored]
-
-    def told(progress: gr.Progress) -> Progress:
-        return lambda share: progress(share, desc="Reading every line")
+    listed, asked = [tab.none_stored, tab.stored], tab.columns
 
     def take(path: str | None, progress: gr.Progress = gr.Progress()) -> list[Update]:  # noqa: B008
         if path is None:
-            return [gr.skip()] * (1 + len(tab.drawn))
-        return [None, *check_new(workspace, Path(path), told(progress))]
+            return [gr.skip()] * (1 + len(asked.drawn) + len(tab.drawn))
+        if is_table(Path(path)):
+            return [None, *draw_columns(Path(path)), *_close_report(tab)]
+        return [None, *hide_columns(asked), *check_new(workspace, Path(path), _told(progress))]
 
     def use_sample(progress: gr.Progress = gr.Progress()) -> list[Update]:  # noqa: B008
         made = data.use_sample(workspace)
-        return [*draw_stored(workspace, made.name), *check_stored(workspace, made.name, told(progress))]
+        return [*draw_stored(workspace, made.name), *check_stored(workspace, made.name, _told(progress))]
 
     def choose(name: str | None, progress: gr.Progress = gr.Progress()) -> list[Update]:  # noqa: B008
-        return check_stored(workspace, name, told(progress)) if name else [gr.skip()] * len(tab.drawn)
+        return check_stored(workspace, name, _told(progress)) if name else [gr.skip()] * len(tab.drawn)
 
     def add(shown: Shown | None, skip_bad: bool, phi: str | None, name: str) -> list[Update]:
         made = store_upload(workspace, shown, skip_bad, phi, name)
-        return [*draw_stored(workspace, made.name), *check_stored(workspace, made.name, lambda share: None)]
+        seen = check_stored(workspace, made.name, lambda share: None)
+        return [*draw_stored(workspace, made.name), *hide_columns(asked), *seen]
 
     def remove(shown: Shown | None, everything: bool) -> list[Update]:
         remove_shown(workspace, shown, everything)
         hidden = gr.update(visible=False)
-        return [*draw_stored(workspace, None), None, hidden, hidden]
+        return [*draw_stored(workspace, None), *hide_columns(asked), None, hidden, hidden]
 
     tab.upload.upload(
-        guarded(take), tab.upload, [tab.upload, *tab.drawn], show_progress_on=tab.upload, **SILENT
+        guarded(take),
+        tab.upload,
+        [tab.upload, *asked.drawn, *tab.drawn],
+        show_progress_on=tab.upload,
+        **SILENT,
     )
+    _wire_columns(tab, workspace)
+    _wire_keeping(tab, workspace)
     tab.sample.click(guarded(use_sample), None, [*listed, *tab.drawn], show_progress_on=tab.stored, **SILENT)
     tab.stored.input(
         guarded(choose, needs=Permission.WATCH), tab.stored, tab.drawn, show_progress_on=tab.stored, **SILENT
     )
     tab.add.click(
-        guarded(add), [tab.shown, tab.skip_bad, tab.phi, tab.name], [*listed, *tab.drawn],
+        guarded(add), [tab.shown, tab.skip_bad, tab.phi, tab.name], [*listed, *asked.drawn, *tab.drawn],
         show_progress_on=tab.add, **SILENT,
     )  # fmt: skip
     tab.rejects.wire(lambda shown: make_rejects(workspace, shown), [tab.shown])
@@ -291,7 +290,7 @@ def wire_data_tab(tab: DataTab, workspace: Workspace) -> None:
     tab.sure.confirm.yes.click(
         guarded(remove),
         [tab.shown, tab.sure.everything],
-        [*listed, tab.shown, tab.report, tab.sure.confirm.box],
+        [*listed, *asked.drawn, tab.shown, tab.report, tab.sure.confirm.box],
         **SILENT,
     )
     see_record = guarded(lambda shown, at: show_record(workspace, shown, at), needs=Permission.WATCH)

@@ -8,7 +8,7 @@ from typing import Any
 
 import gradio as gr
 
-from medlora.services import data, erasure
+from medlora.services import data, erasure, tables
 from medlora.ui import present
 from medlora.ui.blocks import Confirmation, confirmation
 from medlora.ui.downloads import drop_upload
@@ -17,15 +17,28 @@ from medlora.workspace import Workspace
 
 @dataclass(frozen=True)
 class Shown:
-    """What the report is about: an uploaded file that is not added yet, or a stored dataset's name."""
+    """What the report is about: an uploaded file that is not added yet, or a stored dataset's name.
+
+    table: the CSV file or workbook that an upload was converted from. columns: in words, which of its columns
+    a stored dataset came from.
+    """
 
     source: Path | str
     title: str
     usable: int
+    table: Path | None = None
+    columns: str = ""
 
     @property
     def is_upload(self) -> bool:
         return isinstance(self.source, Path)
+
+    def drop_files(self) -> None:
+        """Remove what an upload left on the disk."""
+        if isinstance(self.source, Path):
+            if self.table is not None:
+                tables.drop_converted(self.source)
+            drop_upload(self.table or self.source)
 
 
 @dataclass(frozen=True)
@@ -64,7 +77,7 @@ def remove_shown(workspace: Workspace, shown: Shown | None, everything: bool = F
     if shown is None:
         return
     if isinstance(shown.source, Path):
-        drop_upload(shown.source)
+        shown.drop_files()
     elif everything:
         erasure.erase_dataset(workspace, shown.source)
     else:

@@ -51,24 +51,24 @@ def _capped(rows: Sequence[Sequence[object]], headers: Sequence[str], noun: str)
 
 def show_problems(report: CheckReport) -> str:
     """Every problem with its line, what is left out, duplicates, what looks like personal data (masked)."""
-    parts = []
+    parts, unit = [], report.unit.capitalize()
     if report.errors:
-        parts.append(present.heading("Problems", "These lines cannot be used as they are."))
-        parts.append(_capped(_rows(report.errors), ("Line", "Kind", "What is wrong"), "problem"))
+        parts.append(present.heading("Problems", f"These {report.unit}s cannot be used as they are."))
+        parts.append(_capped(_rows(report.errors), (unit, "Kind", "What is wrong"), "problem"))
     if report.filtered:
         parts.append(present.heading("Left out by the length settings", "Change them in the Configure tab."))
-        parts.append(_capped(_rows(report.filtered), ("Line", "Kind", "Why"), "row"))
+        parts.append(_capped(_rows(report.filtered), (unit, "Kind", "Why"), "row"))
     if report.duplicates:
         doubled = [
             (item.line, item.of, "almost the same" if item.near else "the same") for item in report.duplicates
         ]
         parts.append(present.heading("Duplicates", "Exact copies are used once; near copies stay."))
-        parts.append(_capped(doubled, ("Line", "Repeats line", "How"), "duplicate"))
+        parts.append(_capped(doubled, (unit, f"Repeats {report.unit}", "How"), "duplicate"))
     if report.phi:
         found = [(item.line, item.field, item.kind.replace("_", " "), item.masked) for item in report.phi]
         title = f"{count(report.phi_rows, 'row')} may identify a person"
         parts.append(present.heading(title, "Found by pattern, so look at them yourself; masked here."))
-        parts.append(_capped(found, ("Line", "Field", "Kind", "Masked sample"), "finding"))
+        parts.append(_capped(found, (unit, "Field", "Kind", "Masked sample"), "finding"))
     return "".join(f'<section class="ml-part">{part}</section>' for part in _pairs(parts))
 
 

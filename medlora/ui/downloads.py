@@ -19,6 +19,7 @@ from typing import Any
 
 import gradio as gr
 
+from medlora.access.roles import Permission
 from medlora.ui.events import SILENT, guarded
 from medlora.workspace import make_private
 
@@ -44,7 +45,9 @@ class Download:
     button: gr.Button
     link: gr.DownloadButton
 
-    def wire(self, make: Callable[..., Path], inputs: Sequence[Any]) -> None:
+    def wire(
+        self, make: Callable[..., Path], inputs: Sequence[Any], needs: Permission = Permission.MANAGE
+    ) -> None:
         """Make the file when the button is pressed, and let the browser fetch it."""
 
         def hand_out(*values: Any) -> str:
@@ -52,7 +55,7 @@ class Download:
 
         link_id = self.link.elem_id
         fetch = f"() => setTimeout(() => document.querySelector('#{link_id}').click(), 250)"
-        made = self.button.click(guarded(hand_out), list(inputs), self.link, **SILENT)
+        made = self.button.click(guarded(hand_out, needs=needs), list(inputs), self.link, **SILENT)
         made.success(None, None, None, js=fetch)
 
 

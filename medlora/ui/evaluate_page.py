@@ -11,6 +11,7 @@ from medlora.services.chat import ChatService
 from medlora.services.scripts import ScriptRunner
 from medlora.ui import (
     compare_section,
+    data_report,
     data_tab,
     evaluate_tab,
     feedback_section,
@@ -111,7 +112,7 @@ def wire_look(tab: EvaluatePage, data: data_tab.DataTab, workspace: Workspace) -
     """A dataset that was made of corrections is shown in the Data tab, as any other."""
 
     def look(name: str) -> list[Any]:
-        checked = data_tab.check_stored(workspace, name, lambda share: None)
+        checked = data_report.check_stored(workspace, name, lambda share: None)
         return [*data_tab.draw_stored(workspace, name), *checked]
 
     shown = [data.none_stored, data.stored, *data.drawn]

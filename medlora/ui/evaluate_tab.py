@@ -57,9 +57,17 @@ class EvaluateTab:
 
 def open_tab(workspace: Workspace, adapter: str | None, dataset: str | None) -> list[Update]:
     """What can be measured now, and on what."""
-    names = [(item.name, item.name) for item in adapters.list_adapters(workspace) if not item.problem]
     places = [("The rows held back from its training", HELD_BACK), *dataset_choices(workspace)]
-    return [keep_choice(pick(names, adapter), adapter), keep_choice(pick(places, dataset), dataset)]
+    return [
+        keep_choice(choose_adapter(workspace, adapter), adapter),
+        keep_choice(pick(places, dataset), dataset),
+    ]
+
+
+def choose_adapter(workspace: Workspace, adapter: str | None) -> Update:
+    """The adapters that can be measured, this one chosen."""
+    names = [(item.name, item.name) for item in adapters.list_adapters(workspace) if not item.problem]
+    return pick(names, adapter)
 
 
 def start(
@@ -102,7 +110,7 @@ def draw(workspace: Workspace, adapter: str | None, seen: str) -> list[Update] |
     else:
         shown = [
             evaluation_view.show_figures(result),
-            evaluation_view.show_drift(result),
+            evaluation_view.show_drift(result) + evaluation_view.show_deferral(result),
             evaluation_view.show_answers(result),
         ]
     status = evaluation_view.show_progress(latest) if latest else ""

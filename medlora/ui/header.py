@@ -29,6 +29,7 @@ _LOCK = (
     '<svg viewBox="0 0 16 16" aria-hidden="true"><rect x="3" y="7" width="10" height="7" rx="2"/>'
     '<path d="M5.5 7V5a2.5 2.5 0 0 1 5 0v2"/></svg>'
 )
+_AWAY = '<svg viewBox="0 0 16 16" aria-hidden="true"><path d="M6 3H3v10h10v-3M9 3h4v4M13 3 7.5 8.5"/></svg>'
 _CARE = (
     '<svg viewBox="0 0 16 16" aria-hidden="true"><circle cx="8" cy="8" r="6"/>'
     '<path d="M8 5v3.5M8 10.8v.2"/></svg>'
@@ -58,13 +59,19 @@ class RunningJob:
     waiting: int = 0
 
 
-def show_header(device: Device | None, *, local: bool, account: str = "") -> str:
-    """Name, device with its memory, the two sentences; `account` is who is logged in, if anybody has to."""
+def show_header(device: Device | None, *, local: bool, account: str = "", remote: str = "") -> str:
+    """Name, device with its memory, the two sentences.
+
+    account: who is logged in, if anybody has to. remote: the host of a server elsewhere that may be asked.
+    """
     facts = []
     if device is not None:
         memory = f", {gib(device.free_gib)} of {gib(device.total_gib)} free" if device.total_gib else ""
         facts.append(f"<span>{_CHIP}{text(device.name)}{text(memory)}</span>")
-    if local:
+    if local and remote:
+        why = "What is written to its models leaves this machine; everything else stays here"
+        facts.append(f'<span class="ml-remote" title="{why}">{_AWAY}Remote: {text(remote)}</span>')
+    elif local:
         here = "Nothing leaves this server" if account else "Local: nothing leaves this machine"
         facts.append(f'<span class="ml-local">{_LOCK}{here}</span>')
     facts.append(f"<span>{_CARE}Not a medical device</span>")

@@ -18,15 +18,19 @@ from medlora.ui import (
     configure_tab,
     data_tab,
     evaluate_page,
+    evaluate_tab,
     rating_panel,
     safety_tab,
     train_tab,
 )
 from medlora.ui.blocks import words
 from medlora.ui.dataset_removal import Shown
+from medlora.ui.draft import ServerWatch
 from medlora.ui.events import POLL, current_caller, guarded
 from medlora.ui.gate import Everyone
 from medlora.ui.header import DeviceWatch, RunningJob, show_header, show_running
+from medlora.ui.history_card import Shelf
+from medlora.ui.keeping_card import draw_keeping
 from medlora.ui.keys import PRESS_BY_KEY
 from medlora.ui.launch import Hosting
 from medlora.ui.open_page import OpenPage
@@ -114,7 +118,14 @@ def build_page(workspace: Workspace, hosting: Hosting | None = None) -> OpenPage
         _wire_tabs(tabs, workspace, chat)
         _wire_moves(tabs, pages, running)
         _wire_openings(tabs, pages, chat)
-        _wire_refresh(demo, timer, (header, running), tabs, pages, Surroundings(workspace, device))
+        _wire_refresh(
+            demo,
+            timer,
+            (header, running),
+            tabs,
+            pages,
+            Surroundings(workspace, device, ServerWatch(workspace)),
+        )
         wire_visitors(demo, style, strip, evaluate.strip)
     return OpenPage(demo, chat, hosting.identity or Everyone(OWNER))
 
@@ -138,6 +149,7 @@ class Surroundings:
 
     workspace: Workspace
     device: DeviceWatch
+    server: ServerWatch
 
 
 def _wire_tabs(tabs: Tabs, workspace: Workspace, chat: ChatService) -> None:
@@ -147,7 +159,6 @@ def _wire_tabs(tabs: Tabs, workspace: Workspace, chat: ChatService) -> None:
     chat_tab.wire_chat_tab(tabs.chat, workspace, chat)
     rating_panel.wire_rating_panel(tabs.rating, tabs.chat.conversation, tabs.chat.log, workspace)
     evaluate_page.wire_evaluate_page(tabs.evaluate, workspace, chat)
-    adapters_tab.wire_adapters_tab(tabs.adapters, workspace)
     written = safety_tab.wire_safety_tab(tabs.safety, workspace)
     written.then(guarded(lambda: configure_tab.open_draft(workspace)), None, tabs.configure.opened, **POLL)
 
@@ -205,8 +216,11 @@ def _wire_openings(tabs: Tabs, pages: Pages, chat: ChatService) -> None:
         talk.banner,
         **POLL,
     )
-    pages.adapters.select(
-        guarded(lambda name: adapters_tab.draw(workspace, name)), library.chosen, library.drawn, **POLL
+    pages.chat.select(
+        guarded(Shelf(chat).draw, quiet=True, needs=Permission.CHAT),
+        [talk.conversation, talk.history.search],
+        talk.history.drawn,
+        **POLL,
     )
     pages.safety.select(
         guarded(lambda *seen: safety_tab.open_tab(workspace, *seen)),
@@ -214,6 +228,12 @@ def _wire_openings(tabs: Tabs, pages: Pages, chat: ChatService) -> None:
         tabs.safety.opened,
         **POLL,
     )
+    library.release.measure.click(
+        guarded(lambda name: evaluate_tab.choose_adapter(workspace, name)),
+        library.chosen,
+        tabs.evaluate.measure.adapter,
+        **POLL,
+    ).then(_go_to("evaluate"), None, pages.strip, **POLL)
     evaluate_page.wire_look(tabs.evaluate, tabs.data, workspace).success(
         _go_to("data"), None, pages.strip, **POLL
     )
@@ -252,7 +272,12 @@ def _wire_refresh(
         caller = current_caller()
         job = find_running(workspace) if caller is not None and caller.may(Permission.WATCH) else None
         now = (
-            show_header(about.device.now(), local=is_kept_here(), account=account_name()),
+            show_header(
+                about.device.now(),
+                local=is_kept_here(),
+                account=account_name(),
+                remote=about.server.remote_host(),
+            ),
             show_running(job),
         )
         if now == tuple(before):
@@ -270,6 +295,8 @@ def _wire_refresh(
     demo.load(guarded(lambda: choose_tab(workspace)), None, pages.strip, **POLL)
     listed = [tabs.data.none_stored, tabs.data.stored]
     demo.load(guarded(lambda: data_tab.draw_stored(workspace, None), **watches), None, listed, **POLL)
+    keeping = guarded(lambda: draw_keeping(workspace))
+    demo.load(keeping, None, tabs.data.keeping.drawn, **POLL)
     configure = tabs.configure
     opened = demo.load(guarded(lambda: configure_tab.open_draft(workspace)), None, configure.opened, **POLL)
     opened.then(
@@ -283,6 +310,7 @@ def _wire_refresh(
         guarded(lambda: train_tab.open_tab(workspace, None)), None, [train.dataset, train.config], **POLL
     )
     evaluate_page.wire_openings(tabs.evaluate, pages.evaluate, timer, workspace)
+    adapters_tab.wire_adapters_tab(tabs.adapters, workspace, pages.adapters, timer)
     rater = guarded(lambda: rating_panel.offer_rater(workspace), needs=Permission.RATE)
     demo.load(rater, None, tabs.rating.rater, **POLL)
     demo.load(None, None, None, js=PRESS_BY_KEY)

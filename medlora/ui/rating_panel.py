@@ -10,9 +10,9 @@ import gradio as gr
 from medlora.errors import UserError
 from medlora.feedback.records import Answer, Rating
 from medlora.services import feedback
+from medlora.services.chat_log import Conversation
 from medlora.ui import present
 from medlora.ui.blocks import actions, card, pick, row, words
-from medlora.ui.chat_view import Conversation
 from medlora.ui.events import POLL, SILENT
 from medlora.ui.events import for_ratings as guarded
 from medlora.ui.visitors import account_name

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import openpyxl
 import pytest
 from playwright.sync_api import Page
 
@@ -129,3 +130,59 @@ def test_a_dataset_is_removed_only_after_a_question(shared_app: App, visit: Visi
     page.locator("#data-sure-yes").click()
     page.get_by_label("Sample: patient education").wait_for(state="hidden")
     assert not (shared_app.home / "data" / "sample").exists()
+
+
+def test_a_workbook_becomes_a_dataset_by_the_columns_somebody_chose(
+    shared_app: App, visit: Visitor, tmp_path: Path
+) -> None:
+    book = openpyxl.Workbook()
+    book.create_sheet("Cases", 0)
+    sheet = book["Cases"]
+    for row in (
+        ["Autumn list"],
+        ["id", "Patient question", "Our words", "Reply"],
+        *(
+            [n, f"Question {n}: how can I sleep better?", HOSTILE, f"Keep regular hours {n}."]
+            for n in range(6)
+        ),
+        [7, "What helps against a cold?", "", ""],
+    ):
+        sheet.append(row)
+    path = tmp_path / "sleep list.xlsx"
+    book.save(path)
+    guest = visit(shared_app)
+    page = guest.open()
+    page.locator("#data-upload input[type=file]").wait_for(state="attached")
+    page.locator("#data-upload input[type=file]").set_input_files(str(path))
+    page.locator("#data-columns-preview", has_text="Question 0").wait_for()
+    assert page.get_by_label("Question", exact=True).input_value() == "B · Patient question"
+    assert page.get_by_label("Answer", exact=True).input_value() == "D · Reply"
+    assert page.locator("#data-header input").input_value() == "2"
+    page.locator("#data-columns-use").click()
+    page.locator("#data-problems", has_text="column D (Reply): the answer is empty").wait_for()
+    assert page.locator("#data-problems").get_by_role("cell", name="9", exact=True).count() == 1
+    page.locator("#data-skip input").check()
+    page.locator("#data-add").click()
+    page.locator("#data-next").wait_for()
+    page.locator("#data-columns").wait_for(state="hidden")
+    stored = (shared_app.home / "data" / "sleep-list" / "source.jsonl").read_text(encoding="utf-8")
+    assert "Keep regular hours 5." in stored and "exfil" not in stored
+    session = next((shared_app.home / ".medlora" / "uploads").iterdir())
+    assert list(session.rglob("sleep list*")) == []
+    assert guest.foreign == [] and page.evaluate("window.__xss") is None
+
+
+def test_what_is_older_than_it_is_kept_goes_after_a_question(shared_app: App, visit: Visitor) -> None:
+    page = visit(shared_app).open()
+    page.locator("#data-sample").click()
+    page.get_by_label("Sample: patient education").wait_for()
+    meta = shared_app.home / "data" / "sample" / "meta.json"
+    meta.write_text(json.dumps({**json.loads(meta.read_text()), "created": "2020-01-31T12:00:00+00:00"}))
+    page.locator("#data-keep button").first.click()
+    page.get_by_label("Keep datasets and runs").click()
+    page.get_by_role("option", name="90 days after their last use").click()
+    page.locator("#data-keep-due", has_text="Sample: patient education").wait_for()
+    page.locator("#data-keep-delete").click()
+    page.locator("#data-keep-sure-yes").click()
+    page.get_by_label("Sample: patient education").wait_for(state="hidden")
+    assert not meta.exists()

@@ -146,20 +146,18 @@ def test_a_killed_process_costs_one_answer_and_not_the_conversation(
     assert _last(service.reply("one", _ask(), _settings(ws, "kind"))).text == SAYS
 
 
-def test_stop_is_quick_and_leaves_the_process_ready(
+def test_stop_ends_an_answer_and_leaves_the_process_ready(
     ws: Workspace, engine: ChatEngine, service: ChatService
 ) -> None:
     _last(service.reply("one", _ask(), _settings(ws, "kind")))
-    pid, waits = engine.pid, []
-    for _ in range(5):
+    pid = engine.pid
+    for _ in range(3):
         updates = service.reply("one", _ask(), _settings(ws, None, longest=900))
         next(update for update in updates if update.tokens > 3)
-        began = time.monotonic()
         service.stop("one")
         last = _last(updates)
-        waits.append(time.monotonic() - began)
-        assert (last.stopped, last.error) == (True, None)
-    assert sorted(waits)[2] < 0.15
+        assert (last.stopped, last.error, last.done) == (True, None, True)
+        assert last.tokens < 900
     assert _last(service.reply("one", _ask(), _settings(ws, "kind"))).text == SAYS
     assert engine.pid == pid
 

@@ -58,6 +58,8 @@ def test_an_adapter_is_measured_beside_its_base_and_keeps_its_figures(ws: Worksp
     assert result["dataset"]["rows"] == 1 and result["dataset"]["source"] == "another dataset"
     assert result["adapter"]["loss"] < result["base"]["loss"] - 1
     assert result["adapter"]["rouge_l"] > 0.9 > result["base"]["rouge_l"]
+    assert result["difference"]["loss"]["value"] < -1 and result["adapter"]["loss_95"] is None
+    assert result["deferral"]["set"] == "shipped" and result["deferral"]["recall"]["value"] > 0.99
     assert result["drift"]["prompts"] == 2 and "fired" in result["drift"]["adapter"]
     kept = (ws.evaluations / seen.id / "result.json").read_text(encoding="utf-8")
     assert "milligrams" not in kept and "heart attack" not in kept, "risky messages are counted, not kept"
@@ -83,3 +85,35 @@ def test_what_cannot_be_measured_is_refused_in_words(ws: Workspace) -> None:
         evaluate.start(ws, EvaluationWish("kind"))
     with pytest.raises(UserError, match=r"^dataset: neither a file nor a dataset \(got 'nowhere.jsonl'"):
         evaluate.start(ws, EvaluationWish("kind", "nowhere.jsonl"))
+
+
+@pytest.mark.parametrize("kind", ["all", "lora_only"])
+def test_an_adapter_with_biases_is_taken_in_again_and_measured_beside_its_real_base(
+    tmp_path: Path, kind: str
+) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    from medlora.jobs.evaluation.speakers import ADAPTER, BASE, load_speakers
+    from medlora.services import adapters
+    from medlora.services.adapter_import import import_adapter
+    from tests.speaking_models import attach_lora, publish_adapter
+
+    ws = Workspace.open(tmp_path / "home")
+    base = make_tiny_model(tmp_path / "qwen", family="qwen2")
+    trained = attach_lora(base, r=4, target_modules=["q_proj", "o_proj"], bias=kind)
+    torch.manual_seed(0)
+    for weight in trained.parameters():
+        if weight.requires_grad:
+            torch.nn.init.normal_(weight, std=0.1)
+    publish_adapter(trained, base, ws.adapter("kind"))
+    name = import_adapter(ws, adapters.export_zip(ws, "kind"), base=str(base)).name
+    ids = torch.tensor([[5, 9, 31, 7, 2, 40]])
+    speakers = load_speakers(base, ws.adapter(name), four_bit=False)
+    assert speakers.replaced, "a bias was trained"
+    for _ in range(2):
+        with torch.inference_mode(), speakers.speaking(BASE) as model:
+            plain = AutoModelForCausalLM.from_pretrained(base)(input_ids=ids).logits
+            assert torch.equal(model(input_ids=ids).logits, plain)
+        with torch.inference_mode(), speakers.speaking(ADAPTER) as model:
+            assert torch.equal(model(input_ids=ids).logits, trained.eval()(input_ids=ids).logits)

@@ -12,6 +12,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from medlora.models.files import find_model
 from medlora.workspace import Workspace
 from tests.golden.kit import CHECKOUT, losses_of
 
@@ -39,8 +42,12 @@ class Terminal:
         return answer
 
 
-def test_the_starter_learns_from_the_sample_dataset_and_answers_otherwise(tmp_path: Path) -> None:
-    terminal = Terminal(tmp_path / "home")
+@pytest.fixture(scope="module")
+def terminal(tmp_path_factory: pytest.TempPathFactory) -> Terminal:
+    return Terminal(tmp_path_factory.mktemp("starter") / "home")
+
+
+def test_the_starter_learns_from_the_sample_dataset_and_answers_otherwise(terminal: Terminal) -> None:
     sample = "data/sample_patient_education.jsonl"
     report = terminal.run("data", "check", sample, "--config", "starter")
     assert report["rows"] == report["valid"] >= 200
@@ -63,3 +70,41 @@ def test_the_starter_learns_from_the_sample_dataset_and_answers_otherwise(tmp_pa
     assert learned["text"] != base["text"] and learned["tokens"] > 10 and base["tokens"] > 10
     stopped = terminal.run(*ask, EMERGENCY)
     assert (stopped["level"], stopped["action"], stopped["tokens"]) == ("emergency", "block", 0)
+
+
+@pytest.mark.torch
+def test_in_chat_the_starter_says_what_the_library_says(terminal: Terminal) -> None:
+    """After the test above: the model and the adapter it made, hot-swapped, alone and side by side."""
+    import torch
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
+    from medlora.inference.engine import Engine
+    from medlora.inference.protocol import AdapterFiles, BaseModel, Request, Sampling
+
+    ws = Workspace.open(terminal.home)
+    files, adapter = find_model(ws, "starter"), ws.adapter("sample")
+    assert files is not None
+    turns = ({"role": "user", "content": QUESTION},)
+    base, sampling = BaseModel("starter", str(files.path)), Sampling(max_new_tokens=24)
+    requests = [Request(base, each, turns, sampling) for each in (None, AdapterFiles("sample", str(adapter)))]
+    heard: dict[int, list[str]] = {0: [], 1: [], 2: []}
+    engine = Engine()
+    ready = engine._weights.prepare(base, None, print)
+    assert ready.decoder.can_join(ready.identity)
+
+    def hear(event: str, of: int = 2, **fields: Any) -> None:
+        heard[of] += [fields["text"]] if event == "text" else []
+
+    engine.compare(requests, hear, lambda: False)
+    engine.generate(requests[1], hear, lambda: False)
+    engine.free()
+
+    model = AutoModelForCausalLM.from_pretrained(files.path, dtype=torch.float32).eval()
+    prompt = torch.tensor([ready.tokenizer.encode_prompt(turns)])
+    settings = {"attention_mask": prompt * 0 + 1, "max_new_tokens": 24, "do_sample": False}
+    said = [model.generate(prompt, **settings)]
+    said.append(PeftModel.from_pretrained(model, adapter).eval().generate(input_ids=prompt, **settings))
+    expected = [ready.tokenizer.decode(ids[0, prompt.shape[1] :].tolist()) for ids in said]
+    assert ["".join(pieces) for pieces in heard.values()] == [*expected, expected[1]]
+    assert expected[0] != expected[1]

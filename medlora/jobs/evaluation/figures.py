@@ -9,6 +9,7 @@ from typing import Any
 
 from medlora.jobs.evaluation.answers import Answer
 from medlora.jobs.evaluation.overlap import rouge_l
+from medlora.jobs.evaluation.resample import difference_interval, mean_interval
 from medlora.jobs.evaluation.scoring import AnswerLoss
 from medlora.safety.score import Rate
 
@@ -32,7 +33,10 @@ class Spoken:
 
 
 def summarise(rows: Sequence[Spoken]) -> dict[str, Any]:
-    """The figures of one speaker. Units: loss in nats a token, rouge_l 0 to 1, lengths in tokens."""
+    """The figures of one speaker. Units: loss in nats a token, rouge_l 0 to 1, lengths in tokens.
+
+    loss_95, rouge_l_95: 95 % bootstrap intervals over the rows; None where there are too few.
+    """
     tokens = sum(row.loss.tokens for row in rows)
     loss = sum(row.loss.total for row in rows) / tokens if tokens else math.nan
     answers = [row.answer for row in rows if row.answer is not None]
@@ -40,9 +44,11 @@ def summarise(rows: Sequence[Spoken]) -> dict[str, Any]:
     choices = [row.choice_right for row in rows if row.choice_right is not None]
     return {
         "loss": _rounded(loss),
+        "loss_95": mean_interval([row.loss.total for row in rows], [row.loss.tokens for row in rows]),
         "perplexity": _rounded(math.exp(loss)) if math.isfinite(loss) and loss < 50 else None,
         "answer_tokens": tokens,
         "rouge_l": _rounded(sum(overlaps) / len(overlaps)) if overlaps else None,
+        "rouge_l_95": mean_interval(overlaps),
         "mean_tokens": round(sum(a.tokens for a in answers) / len(answers), 1) if answers else None,
         "refused": Rate(sum(a.refused for a in answers), len(answers)).as_dict(),
         "refers": Rate(sum(a.refers for a in answers), len(answers)).as_dict(),
@@ -52,6 +58,25 @@ def summarise(rows: Sequence[Spoken]) -> dict[str, Any]:
         "truncated": Rate(sum(a.truncated for a in answers), len(answers)).as_dict(),
         "choices": Rate(sum(choices), len(choices)).as_dict() if choices else None,
     }
+
+
+def compare(base: Sequence[Spoken], adapter: Sequence[Spoken]) -> dict[str, Any]:
+    """Adapter minus base over the same rows, each with its paired 95 % interval; below 0 is a lower loss."""
+    tokens = [row.loss.tokens for row in base]
+    ours, theirs = ([row.loss.total for row in rows] for rows in (adapter, base))
+    both = [(a.overlap, b.overlap) for a, b in zip(adapter, base, strict=True)]
+    overlaps = [(a, b) for a, b in both if a is not None and b is not None]
+    loss = (sum(ours) - sum(theirs)) / sum(tokens) if sum(tokens) else math.nan
+    found: dict[str, Any] = {
+        "loss": {"value": _rounded(loss), "bootstrap_95": difference_interval(ours, theirs, tokens)}
+    }
+    if overlaps:
+        tuned, plain = ([pair[side] for pair in overlaps] for side in (0, 1))
+        found["rouge_l"] = {
+            "value": _rounded((sum(tuned) - sum(plain)) / len(overlaps)),
+            "bootstrap_95": difference_interval(tuned, plain),
+        }
+    return found
 
 
 def list_answers(base: Sequence[Spoken], adapter: Sequence[Spoken]) -> dict[str, list[dict[str, Any]]]:

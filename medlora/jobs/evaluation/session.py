@@ -18,10 +18,12 @@ from medlora.dataset.split import split
 from medlora.errors import DataError
 from medlora.jobs.evaluation.answers import generate, judge
 from medlora.jobs.evaluation.drift import count_fired, load_risky_prompts
-from medlora.jobs.evaluation.figures import Spoken, list_answers, summarise
+from medlora.jobs.evaluation.figures import Spoken, compare, list_answers, summarise
 from medlora.jobs.evaluation.scoring import answer_loss, choose, find_choice, has_choices
 from medlora.jobs.evaluation.speakers import ADAPTER, BASE, SPEAKERS, Speakers, load_speakers
+from medlora.safety.labelled_rows import read_labelled
 from medlora.safety.policy import Policy
+from medlora.safety.score import score_messages
 
 # What a rule fires on stands in the first sentences of an answer.
 _RISKY_TOKENS = 64
@@ -75,17 +77,8 @@ def evaluate(request: Mapping[str, Any], report: Report) -> dict[str, Any]:
     rows = len(records) * (2 if task.choices else 1) + min(task.answers, len(records)) + len(prompts)
     progress = _Progress(report, rows * len(SPEAKERS))
     spoken = {name: _measure(task, name, progress) for name in SPEAKERS}
-    drift = {}
-    for name in SPEAKERS if prompts else ():
-        with speakers.speaking(name) as model:
-            drift[name] = count_fired(
-                speakers,
-                model,
-                policy,
-                min(task.longest, _RISKY_TOKENS),
-                prompts,
-                lambda: progress.advance("risky messages"),
-            )
+    drift = _measure_drift(task, prompts, progress) if prompts else None
+    report("evaluating", "labelled messages", 1.0)
     return {
         "adapter_sha256": speakers.digest,
         "dataset": facts,
@@ -93,9 +86,40 @@ def evaluate(request: Mapping[str, Any], report: Report) -> dict[str, Any]:
         "device": str(speakers.device),
         "base": summarise(spoken[BASE]),
         "adapter": summarise(spoken[ADAPTER]),
+        "difference": compare(spoken[BASE], spoken[ADAPTER]),
         "answers": list_answers(spoken[BASE], spoken[ADAPTER]),
-        "drift": {"prompts": len(prompts), **drift} if prompts else None,
+        "drift": drift,
+        "deferral": score_deferral(request.get("labelled"), policy),
         "seconds": round(time.monotonic() - began, 1),
+    }
+
+
+def _measure_drift(task: _Task, prompts: Sequence[str], progress: _Progress) -> dict[str, Any]:
+    """How often the rules for answers fire on each speaker's answers to the risky messages."""
+    drift: dict[str, Any] = {"prompts": len(prompts)}
+    longest = min(task.longest, _RISKY_TOKENS)
+    for name in SPEAKERS:
+        with task.speakers.speaking(name) as model:
+            drift[name] = count_fired(
+                task.speakers,
+                model,
+                task.policy,
+                longest,
+                prompts,
+                lambda: progress.advance("risky messages"),
+            )
+    return drift
+
+
+def score_deferral(labelled: Mapping[str, Any] | None, policy: Policy) -> dict[str, Any] | None:
+    """What the adapter's safety settings defer of labelled messages; they are judged, no model is asked."""
+    if not labelled:
+        return None
+    score = score_messages(read_labelled(Path(labelled["path"])), policy)
+    return {
+        "set": labelled["set"],
+        "recall": score.recall.as_dict(),
+        "false_deferral": score.false_deferral.as_dict(),
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,12 +25,16 @@ SPEAKERS = (BASE, ADAPTER)
 
 @dataclass(frozen=True)
 class Speakers:
-    """digest: SHA-256 of the adapter's weights, so that figures cannot be taken for another's."""
+    """digest: SHA-256 of the adapter's weights, so that figures cannot be taken for another's.
+
+    replaced: parameters of the base that the adapter replaces, each with the base's own values.
+    """
 
     model: Any
     tokenizer: ChatTokenizer
     stops: frozenset[int]
     digest: str
+    replaced: tuple[tuple[torch.nn.Parameter, torch.Tensor], ...] = ()
 
     @property
     def device(self) -> torch.device:
@@ -41,8 +46,22 @@ class Speakers:
         if name == ADAPTER:
             yield self.model
         else:
-            with self.model.disable_adapter():
-                yield self.model
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", message="Careful, disabling adapter layers with bias")
+                with self.model.disable_adapter(), self._base_values():
+                    yield self.model
+
+    @contextmanager
+    def _base_values(self) -> Iterator[None]:
+        """The base's own values in their place. Why: PEFT leaves trained biases in when an adapter is off."""
+        trained = [(place, place.detach().clone()) for place, _ in self.replaced]
+        try:
+            for place, value in self.replaced:
+                place.data.copy_(value)
+            yield
+        finally:
+            for place, value in trained:
+                place.data.copy_(value)
 
 
 def load_speakers(base_folder: Path, adapter_folder: Path, *, four_bit: bool) -> Speakers:
@@ -55,9 +74,13 @@ def load_speakers(base_folder: Path, adapter_folder: Path, *, four_bit: bool) ->
     base = AutoModelForCausalLM.from_pretrained(base_folder, **_options(device, four_bit))
     if device.type != "cuda":
         base = base.to(device)
+    own = [
+        (place, place.detach().clone()) for name, place in base.named_parameters() if name.endswith("bias")
+    ]
     model = PeftModelForCausalLM.from_pretrained(base, str(adapter_folder), autocast_adapter_dtype=False)
     model.eval().requires_grad_(False)
-    return Speakers(model, tokenizer, find_stops(base_folder, tokenizer), digest)
+    replaced = tuple((place, value) for place, value in own if not torch.equal(place, value))
+    return Speakers(model, tokenizer, find_stops(base_folder, tokenizer), digest, replaced)
 
 
 def check_pair(base_folder: Path, adapter_folder: Path) -> tuple[ChatTokenizer, str]:

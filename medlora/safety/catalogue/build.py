@@ -48,6 +48,8 @@ class Tally:
     long_needs: int
     reach: int
     weights: dict[int, int]
+    against: dict[int, int]
+    core: frozenset[int]
 
 
 @dataclass(frozen=True)
@@ -130,9 +132,15 @@ def load_catalogue() -> Catalogue:
         measures=tuple(measures),
         subjects=forms.subjects,
         persons=forms.persons,
-        multiword=frozenset(multiword - set(cues.values())),
+        multiword=frozenset(multiword & _signs(rules, tallies) - set(cues.values())),
         names=tuple(terms.numbers),
     )
+
+
+def _signs(rules: Iterable[Rule], tallies: Iterable[Tally]) -> set[int]:
+    """The term lists that speak for a finding, not those that only speak against one."""
+    counting = {number for rule in rules for number in rule.items}
+    return counting.union(*(tally.weights for tally in tallies))
 
 
 def _register_measure(
@@ -146,9 +154,19 @@ def _register_measure(
 def _read_tally(entry: TallyEntry, language: str, terms: TermRegister) -> Tally:
     where = f"{language}: tally of {entry.concept}"
     weights = {terms.number(language, name, where): weight for name, weight in entry.weights.items()}
+    against = {terms.number(language, name, where): weight for name, weight in entry.against.items()}
     level = Level.parse(entry.level)
     rule = Rule(entry.concept, language, level, (), (), (), f"signs that add up to {entry.needs}")
-    return Tally(rule, entry.needs, entry.long_message_words, entry.long_message_needs, entry.reach, weights)
+    return Tally(
+        rule,
+        entry.needs,
+        entry.long_message_words,
+        entry.long_message_needs,
+        entry.reach,
+        weights,
+        against,
+        frozenset(terms.number(language, name, where) for name in entry.core) or frozenset(weights),
+    )
 
 
 def _describe(files: Iterable[CatalogueFile]) -> dict[str, ConceptInfo]:
@@ -205,7 +223,7 @@ class _WordForms:
         """A listed phrase in the form the tokenizer gives to a text."""
         words: list[str] = []
         for word in re.sub(r"['’]", "'", fold(phrase).text).split():
-            words += self.expansions.get(word, (word,))
+            words += self.expansions.get(word) or (word.removesuffix("'s"),)
         return " ".join(words)
 
     def for_tokenizer(self, trie: PhraseTrie) -> WordForms:

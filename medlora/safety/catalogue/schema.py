@@ -52,6 +52,8 @@ class TallyEntry(BaseModel):
     """Signs that add up: each term list counts once, with its weight, within `reach` words.
 
     Why: no list of pairs is complete, and several lesser signs together are a reason to see someone.
+    `against` holds lists that say the words are meant otherwise (a song, a lease): each takes its weight off.
+    One of `core`, where it is given, must be among the signs.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -63,6 +65,8 @@ class TallyEntry(BaseModel):
     long_message_needs: int = Field(ge=2)
     reach: int = Field(ge=5)
     weights: dict[str, int]
+    against: dict[str, int] = Field(default_factory=dict)
+    core: list[str] = Field(default_factory=list)
 
 
 class WordEntries(BaseModel):

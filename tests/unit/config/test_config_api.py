@@ -103,7 +103,7 @@ def test_everything_else_is_checked_too(here: Path) -> None:
     assert validate_config(config) == [
         "training.epochs: there is no setting of that name; did you mean training.num_train_epochs?",
         "extra.x: there is no setting of that name; "
-        "the file can hold model, lora, training, data, safety, inference",
+        "the file can hold model, lora, training, data, safety, inference, evaluation",
         "training.learning_rate: must be a number above 0 (got -1); for example 1e-4",
         "training.bf16: fp16 and bf16 cannot both be true; keep one (bf16 where the GPU has it)",
     ]

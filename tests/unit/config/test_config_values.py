@@ -116,9 +116,14 @@ def test_a_wrong_value_is_named_with_what_to_write(refuse: Refuse, text: str, me
             "c.yaml:1:1: seed: belongs into a section; did you mean training.seed or inference.seed?",
         ),
         (
+            "evaluation:\n  release:\n    min_row: 3\n",
+            "c.yaml:3:5: evaluation.release.min_row: there is no setting of that name; "
+            "did you mean evaluation.release.min_rows?",
+        ),
+        (
             "<<: 1\n",
             "c.yaml:1:1: <<: there is no setting of that name; "
-            "the file can hold model, lora, training, data, safety, inference",
+            "the file can hold model, lora, training, data, safety, inference, evaluation",
         ),
     ],
 )

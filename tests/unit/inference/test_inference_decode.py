@@ -10,7 +10,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from medlora.inference.decode import CPU_PIECE, Decoder
+from medlora.inference.decode import CPU_PIECE, Decoder, Identity
 from medlora.inference.protocol import Sampling
 from medlora.inference.sampling import Sampler
 from tests.tiny_models import FAMILIES, VOCABULARY, make_tiny_model
@@ -30,7 +30,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 def _greedy(decoder: Decoder, ids: list[int], count: int = 24, weights: str = "w") -> list[int]:
     sampler = Sampler(Sampling(), ids, VOCABULARY, torch.device("cpu"))
-    tokens = decoder.tokens(weights, ids, sampler, lambda: False)
+    tokens = decoder.tokens(Identity(weights), ids, sampler, lambda: False)
     answer = list(islice(tokens, count))
     tokens.close()
     return answer
@@ -70,9 +70,9 @@ def test_a_known_beginning_is_not_read_again_and_changes_no_bit(
         lengths.clear()
         logits = []
         for decoder in (warm, cold):
-            states, known = decoder._begin("w", ids)
+            states, known = decoder._begin(Identity("w"), ids)
             with torch.inference_mode():
-                logits.append(decoder._read(ids, known, states, lambda: False))
+                logits.append(decoder._read(Identity("w"), ids, known, states, lambda: False))
         assert torch.equal(logits[0], logits[1])
         assert sum(lengths) == len(ids) - 2 * CPU_PIECE
         _greedy(warm, ids)
@@ -102,19 +102,19 @@ def test_two_conversations_in_turn_both_keep_their_beginnings(
 
 def test_only_so_many_conversations_and_bytes_are_kept(model: Any) -> None:
     decoder = Decoder(model)
-    for start in range(6):
+    for start in range(10):
         _greedy(decoder, LONG[start:], count=1)
     memory = decoder._memory
-    assert len(memory._kept) == 4
+    assert len(memory._kept) == 8
     memory._size = 2 * memory._kept[-1].size
-    _greedy(decoder, LONG[7:], count=1)
+    _greedy(decoder, LONG[11:], count=1)
     assert len(memory._kept) == 2
 
 
 def test_idle_time_reads_the_answer_ahead(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     decoder = Decoder(model)
     answer = _greedy(decoder, LONG, count=80)
-    decoder.read_ahead("w", LONG + answer, lambda: False)
+    decoder.read_ahead(Identity("w"), LONG + answer, lambda: False)
     lengths = _read(monkeypatch, decoder)
     follow = [*LONG, *answer, 41, 42, 43]
     warm = _greedy(decoder, follow)
@@ -122,10 +122,56 @@ def test_idle_time_reads_the_answer_ahead(model: Any, monkeypatch: pytest.Monkey
     assert warm == _greedy(Decoder(model, reuse=False), follow)
 
 
+def test_idle_time_with_nothing_new_to_read_costs_nothing(
+    model: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An answer stopped after a few tokens, or none: everything up to the last cut is known."""
+    decoder = Decoder(model)
+    _greedy(decoder, LONG, count=3)
+    lengths = _read(monkeypatch, decoder)
+    for said in ([], [41, 42]):
+        decoder.read_ahead(Identity("w"), LONG + said, lambda: False)
+    assert lengths == []
+    assert _greedy(decoder, LONG) == _greedy(Decoder(model, reuse=False), LONG)
+
+
 def test_stop_is_heard_between_the_pieces_of_a_prompt(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     decoder = Decoder(model)
     lengths = _read(monkeypatch, decoder)
     sampler = Sampler(Sampling(), LONG, VOCABULARY, torch.device("cpu"))
-    assert list(decoder.tokens("w", LONG, sampler, lambda: len(lengths) == 2)) == []
+    assert list(decoder.tokens(Identity("w"), LONG, sampler, lambda: len(lengths) == 2)) == []
     assert lengths == [CPU_PIECE, CPU_PIECE]
     assert _greedy(decoder, LONG) == _greedy(Decoder(model, reuse=False), LONG)
+
+
+def test_a_turn_that_is_known_is_not_read_again_wherever_it_ends(
+    model: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Token 5 ends a turn: the second question under one system prompt costs its own length."""
+    identity = Identity("w", ends=frozenset({5}))
+    system = [*LONG[:97], 5]
+    warm, cold = Decoder(model), Decoder(model, reuse=False)
+    with torch.inference_mode():
+        first = warm.open(identity, [*system, 50, 51, 52], lambda: False)
+        assert first is not None
+        warm.close(first)
+        lengths = _read(monkeypatch, warm)
+        question = [*system, 60, 61, 62, 63]
+        again = warm.open(identity, question, lambda: False)
+        fresh = cold.open(identity, question, lambda: False)
+    assert lengths == [4]
+    assert again is not None
+    assert fresh is not None
+    assert torch.equal(again.logits, fresh.logits)
+
+
+def test_a_window_wider_than_the_context_is_no_hindrance(tmp_path: Path) -> None:
+    model = _load(make_tiny_model(tmp_path / "phi3", "phi3"))
+    model.config.sliding_window = model.config.max_position_embeddings
+    decoder = Decoder(model)
+    _greedy(decoder, LONG, count=1)
+    assert decoder._memory._kept
+    model.config.sliding_window = 64
+    narrow = Decoder(model)
+    _greedy(narrow, LONG, count=1)
+    assert not narrow._memory._kept

@@ -13,7 +13,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from medlora.inference import weights
 from medlora.inference.engine import Engine
+from medlora.inference.low_rank import Voice
 from medlora.inference.protocol import AdapterFiles, BaseModel, Request, RequestError, Sampling
 from tests.speaking_models import QUESTION, SAYS, attach_lora, publish_adapter
 from tests.tiny_models import make_tiny_model
@@ -26,14 +28,18 @@ pytestmark = [
 Events = list[tuple[str, dict[str, Any]]]
 
 
-def _ask(engine: Engine, base: Path, adapter: Path | None = None, count: int = 40) -> Events:
-    events: Events = []
-    request = Request(
+def _request(base: Path, adapter: Path | None, count: int = 40) -> Request:
+    return Request(
         BaseModel("tiny", str(base)),
         AdapterFiles(adapter.name, str(adapter)) if adapter else None,
         ({"role": "user", "content": QUESTION},),
         Sampling(max_new_tokens=count),
     )
+
+
+def _ask(engine: Engine, base: Path, adapter: Path | None = None, count: int = 40) -> Events:
+    events: Events = []
+    request = _request(base, adapter, count)
     engine.generate(request, lambda event, **fields: events.append((event, fields)), lambda: False)
     return events
 
@@ -77,12 +83,14 @@ def test_the_label_is_the_hash_of_the_bytes_that_were_loaded(tiny_base: Path, ti
         "base": "tiny",
         "adapter": "kind",
         "weights": weights[:12],
+        "precision": "32-bit",
     }
     base = hashlib.sha256((tiny_base / "model.safetensors").read_bytes()).hexdigest()
     assert _of(_ask(engine, tiny_base), "start")[0]["label"] == {
         "base": "tiny",
         "adapter": None,
         "weights": base[:12],
+        "precision": "32-bit",
     }
 
 
@@ -113,19 +121,81 @@ def test_more_adapters_than_are_kept_still_answer(
     assert _text(_ask(engine, tiny_base, tmp_path / "copy-0")) == SAYS
 
 
-def test_an_adapter_that_replaces_biases_of_the_base_leaves_no_trace(tmp_path: Path) -> None:
-    base = make_tiny_model(tmp_path / "base", "qwen2")
+@pytest.fixture(scope="module")
+def biased(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A base with biases, and an adapter that brings others."""
+    base = make_tiny_model(tmp_path_factory.mktemp("biased") / "base", "qwen2")
     adapted = attach_lora(base, r=4, target_modules=["q_proj"], bias="all", init_lora_weights=False)
     for name, weight in adapted.named_parameters():
         if name.endswith("q_proj.base_layer.bias"):
             weight.data.fill_(2.0)
-    folder = publish_adapter(adapted, base, tmp_path / "biased")
+    return base, publish_adapter(adapted, base, base.parent / "adapter")
+
+
+def test_an_adapter_that_replaces_biases_of_the_base_leaves_no_trace(biased: tuple[Path, Path]) -> None:
+    base, folder = biased
     engine = Engine()
     before = _text(_ask(engine, base))
-    biased = _text(_ask(engine, base, folder))
-    assert biased != before
-    assert _text(_ask(engine, base, folder)) == biased
+    changed = _text(_ask(engine, base, folder))
+    assert changed != before
+    assert _text(_ask(engine, base, folder)) == changed
     assert _text(_ask(engine, base)) == before
+
+
+def test_side_by_side_no_base_is_changed_under_an_answer_that_waits(biased: tuple[Path, Path]) -> None:
+    base, folder = biased
+    asked = [None, folder, None]
+    alone = [_text(_ask(Engine(), base, adapter)) for adapter in asked]
+    events: Events = []
+    Engine().compare(
+        [_request(base, adapter) for adapter in asked],
+        lambda event, **fields: events.append((event, fields)),
+        lambda: False,
+    )
+    together = ["".join(each["text"] for each in _of(events, "text") if each["of"] == n) for n in range(3)]
+    assert together == alone
+    assert together[0] != together[1]
+
+
+@pytest.mark.parametrize("way", ["dora", "unproved"])
+def test_an_adapter_that_does_more_answers_with_the_whole_model_and_says_so_once(
+    tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    torch.manual_seed(4)
+    adapted = attach_lora(
+        tiny_base,
+        r=4,
+        target_modules=["q_proj", "down_proj"],
+        init_lora_weights=False,
+        use_dora=way == "dora",
+    )
+    folder = publish_adapter(adapted, tiny_base, tmp_path / "more")
+    if way == "unproved":
+        monkeypatch.setattr(weights, "find_voice", lambda adapted, key, step: Voice())
+    engine = Engine()
+    first = _ask(engine, tiny_base, folder)
+    assert _of(first, "notice") == [
+        {"message": "Answers of this adapter are written at the usual speed: the faster way does not fit it."}
+    ]
+    again = _ask(engine, tiny_base, folder)
+    assert (_of(again, "notice"), _text(again)) == ([], _text(first))
+    adapted.eval().generation_config.eos_token_id = None
+    ready = engine._weights.prepare(_request(tiny_base, folder).base, None, print)
+    prompt = torch.tensor([ready.tokenizer.encode_prompt([{"role": "user", "content": QUESTION}])])
+    made = adapted.generate(
+        input_ids=prompt, attention_mask=prompt * 0 + 1, max_new_tokens=40, do_sample=False
+    )
+    said = made[0, prompt.shape[1] :].tolist()
+    ends = [place for place, token in enumerate(said) if token in ready.stops]
+    assert _text(first) == ready.tokenizer.decode(said[: ends[0] if ends else None])
+
+
+def test_a_model_without_a_step_answers_and_says_so_once(tmp_path: Path) -> None:
+    base, engine = make_tiny_model(tmp_path / "gemma2", "gemma2"), Engine()
+    assert _of(_ask(engine, base, count=3), "notice") == [
+        {"message": "Answers of this model are written at the usual speed: the faster way does not fit it."}
+    ]
+    assert _of(_ask(engine, base, count=3), "notice") == []
 
 
 def _edit_settings(folder: Path, **values: Any) -> None:

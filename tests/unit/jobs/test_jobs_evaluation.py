@@ -5,8 +5,9 @@ import pytest
 from medlora.dataset.shapes import Record, Turn
 from medlora.jobs.evaluation.answers import judge
 from medlora.jobs.evaluation.drift import load_risky_prompts
-from medlora.jobs.evaluation.figures import Spoken, list_answers, summarise
+from medlora.jobs.evaluation.figures import Spoken, compare, list_answers, summarise
 from medlora.jobs.evaluation.overlap import rouge_l
+from medlora.jobs.evaluation.resample import difference_interval, mean_interval
 from medlora.jobs.evaluation.scoring import AnswerLoss, find_choice, has_choices
 from medlora.safety.policy import Policy
 
@@ -72,6 +73,23 @@ def test_figures_weigh_the_loss_by_tokens_and_count_with_intervals() -> None:
     assert low < 0.5 < high
     listed = list_answers(rows[:1] * 4, rows[:1] * 4)
     assert len(listed["best"]) == len(listed["worst"]) == 2
+
+
+def test_a_mean_over_rows_has_an_interval_that_is_the_same_every_time() -> None:
+    losses = [2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0]
+    low, high = mean_interval(losses) or [0.0, 0.0]
+    assert 3.5 < low < 5.5 < high < 7.5 and mean_interval(losses) == [low, high]
+    assert mean_interval([4.0, 8.0, 40.0], [2, 4, 20]) == [2.0, 2.0], "a row weighs as many tokens as it has"
+    assert mean_interval(losses[:2]) is None and mean_interval([]) is None
+    assert mean_interval([1.0, float("nan"), 2.0, 3.0]) is None
+
+
+def test_a_difference_is_drawn_in_pairs() -> None:
+    base, adapter = [1.0, 5.0, 9.0, 30.0], [0.5, 4.5, 8.5, 29.5]
+    assert difference_interval(adapter, base) == [-0.5, -0.5], "hard rows are hard for both"
+    rows = [Spoken(1, "q", "r", AnswerLoss(total, 2)) for total in base]
+    tuned = [Spoken(1, "q", "r", AnswerLoss(total, 2)) for total in adapter]
+    assert compare(rows, tuned) == {"loss": {"value": -0.25, "bootstrap_95": [-0.25, -0.25]}}
 
 
 def test_the_risky_messages_are_a_fixed_set_without_repeats() -> None:

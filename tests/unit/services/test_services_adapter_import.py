@@ -122,7 +122,11 @@ SETTINGS_REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"lora_alpha": "x"}, "lora_alpha: must be a number above 0 (got 'x')"),
     ({"init_lora_weights": "pissa"}, "it rewrites the base model's weights (got 'pissa')"),
     ({"layers_to_transform": ["0"]}, "layers_to_transform: must be a list of layer numbers"),
-    ({"bias": "all"}, "bias: must be none (got 'all')"),
+    ({"bias": "some"}, "bias: must be one of none, all, lora_only (got 'some')"),
+    (
+        {"bias": "all", "modules_to_save": ["lm_head"]},
+        "bias: cannot be imported together with modules_to_save",
+    ),
     ({"auto_mapping": {"parent_library": "evil"}}, "auto_mapping: only LoRA and DoRA on linear layers"),
     ({"target_modules": ["q_proj"]}, "the weights also hold layers it leaves out (o_proj)"),
     ({"target_modules": ["q_proj", "o_proj", "k_proj"]}, "there are no weights for k_proj"),
@@ -191,6 +195,50 @@ def test_a_bfloat16_number_that_is_not_finite_is_found(tmp_path: Path) -> None:
         path = tmp_path / "w.safetensors"
         path.write_bytes(len(header).to_bytes(8, "little") + header + data)
         assert is_finite(path, read_tensor_header(path)["w"]) is fine
+
+
+QWEN = "base_model.model.model.layers.{}.self_attn.{}.bias"
+
+
+def _with_biases(tensors: dict[str, Any], **changed: Any) -> dict[str, Any]:
+    """The biases that training q_proj with bias: lora_only leaves, by PEFT's names; None leaves one out."""
+    names = {f"layer_{number}": QWEN.format(number, "q_proj.base_layer") for number in (0, 1)}
+    biases = {name: np.zeros(64, np.float32) for name in names.values()}
+    for place, value in changed.items():
+        biases[names.get(place, place)] = value
+    return {**tensors, **{name: value for name, value in biases.items() if value is not None}}
+
+
+BIASES: list[tuple[str, dict[str, Any], str | None]] = [
+    ("lora_only", {}, None),
+    ("lora_only", {"layer_1": None}, "its settings (bias: lora_only) name a bias there, and there is none"),
+    ("lora_only", {"layer_0": np.zeros(32, np.float32)}, "its bias has the shape (32,), the base"),
+    ("all", {}, "model.layers.0.self_attn.k_proj: its settings (bias: all) name a bias there"),
+    (
+        "lora_only", {QWEN.format(0, "k_proj"): np.zeros(32, np.float32)},
+        "its settings (bias: lora_only) leave this bias out",
+    ),
+    (
+        "lora_only", {QWEN.format(0, "q_proj"): np.zeros(64, np.float32), "layer_0": None},
+        "PEFT 0.21 would drop this bias without a word",
+    ),
+    ("none", {}, "its settings speak of no weight of this name"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "changed", "message"), BIASES)
+def test_trained_biases_come_in_if_the_base_has_them_and_none_is_missing(
+    tmp_path: Path, kind: str, changed: dict[str, Any], message: str | None
+) -> None:
+    ws = Workspace.open(tmp_path / "home")
+    base = make_tiny_model(tmp_path / "qwen", family="qwen2")
+    given = write_adapter(base, tmp_path / "given", modules=("q_proj",))
+    change_settings(given, bias=kind)
+    change_tensors(given, lambda tensors: _with_biases(tensors, **changed))
+    if message is None:
+        assert import_adapter(ws, given, base=str(base)).notices
+    else:
+        assert message in refusal(ws, given, base=str(base))
 
 
 def test_a_cut_file_and_a_replaced_one_are_found(ws: Workspace, given: Path) -> None:

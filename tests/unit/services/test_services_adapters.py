@@ -139,6 +139,32 @@ def test_the_export_holds_what_was_published_and_the_safety_settings(ws: Workspa
         assert json.loads(archive.read("clinic/safety_settings.json")) == PROVENANCE["config"]["safety"]
 
 
+def test_an_export_says_nothing_of_where_it_was_made(ws: Workspace) -> None:
+    folder = _publish(ws, "clinic")
+    base = "/home/byron/models/tiny"
+    (folder / "report.md").write_text("# clinic", encoding="utf-8")
+    (folder / "README.md").write_text(f"base_model: {base}", encoding="utf-8")
+    (folder / "adapter_config.json").write_text(
+        json.dumps({"base_model_name_or_path": base}), encoding="utf-8"
+    )
+    modules = {"target_modules": ["a/b"]}
+    config = {"data": {"dataset_path": "C:\\Users\\byron\\clinic.jsonl"}, "lora": modules}
+    provenance = {
+        "base_model": {"name": base},
+        "config": config,
+        "origins": {"lora.r": "~/byron/my.yaml:3:5"},
+    }
+    (folder / "provenance.json").write_text(json.dumps(provenance), encoding="utf-8")
+    with zipfile.ZipFile(adapters.export_zip(ws, "clinic")) as archive:
+        said = {name.rpartition("/")[2]: archive.read(name).decode() for name in archive.namelist()
+                if not name.endswith(".safetensors")}  # fmt: skip
+    assert not any("byron" in text for text in said.values()) and said["report.md"] == "# clinic"
+    assert said["README.md"] == "base_model: tiny"
+    told = json.loads(said["provenance.json"])
+    assert told["config"] == {"data": {"dataset_path": "clinic.jsonl"}, "lora": modules}
+    assert json.loads((folder / "provenance.json").read_text("utf-8")) == provenance, "here it stays as it is"
+
+
 def test_a_damaged_adapter_is_not_exported(ws: Workspace) -> None:
     (_publish(ws, "torn") / "adapter_model.safetensors").unlink()
     with pytest.raises(UserError) as refused:

@@ -134,7 +134,7 @@ def test_an_answer_grows_by_whole_judged_sentences(ws: Workspace, settings: Chat
     last = updates[-1]
     assert (last.text, last.done, last.level, last.action) == (SAYS, True, "answer", "answer")
     assert (last.tokens, last.seconds_to_first_token, last.tokens_per_second) == (20, 0.5, 12.0)
-    assert last.label == f"{settings.base_model} · abababababab"
+    assert last.label == f"{Path(settings.base_model).name} · abababababab"
     assert last.notices == ("From the engine.",)
     assert [update.done for update in updates].count(True) == 1
 
@@ -190,6 +190,12 @@ def test_the_audit_holds_the_words_only_if_the_settings_ask_for_it(
 ) -> None:
     _reply(ws, SayingEngine(), replace(settings, safety={"audit_raw_text": True}))
     assert [entry["text"] for entry in _entries(ws)] == ["What is asthma?", SAYS]
+
+
+def test_the_audit_says_who_asked_where_that_is_known(ws: Workspace, settings: ChatSettings) -> None:
+    _reply(ws, SayingEngine(), replace(settings, user="ada"))
+    _reply(ws, SayingEngine(), settings)
+    assert [entry.get("user") for entry in _entries(ws)] == ["ada", "ada", None, None]
 
 
 # What never reaches a model

@@ -12,7 +12,7 @@ import pytest
 from medlora.config.schema import Config
 from medlora.dataset import store
 from medlora.errors import DataError, NotFoundError, UserError
-from medlora.services import data
+from medlora.services import data, data_preview
 from medlora.services.data import AddOptions
 from medlora.workspace import Workspace
 from tests.tiny_models import make_tiny_model
@@ -197,7 +197,7 @@ def test_a_preview_shows_the_record_as_the_model_sees_it(
 ) -> None:
     card = data.add_dataset(ws, write(tmp_path, ["", *pairs(3)]), config=config)
 
-    seen = data.preview(ws, card.name, 2, config)
+    seen = data_preview.preview(ws, card.name, 2, config)
 
     assert seen.line == 3
     assert seen.segments == [
@@ -207,9 +207,8 @@ def test_a_preview_shows_the_record_as_the_model_sees_it(
         ("\n", False),
     ]  # fmt: skip
     assert seen.tokens and not seen.truncated
-    assert data.preview_record(ws, card.name, 2, config) == seen.segments
     with pytest.raises(UserError, match=r"^record: there is no usable record 4 \(there are 3\)$"):
-        data.preview(ws, card.name, 4, config)
+        data_preview.preview(ws, card.name, 4, config)
 
 
 def test_a_preview_without_the_model_says_so(ws: Workspace, tmp_path: Path) -> None:
@@ -217,7 +216,7 @@ def test_a_preview_without_the_model_says_so(ws: Workspace, tmp_path: Path) -> N
         {"model": {"base_model_name": "nobody/none"}, "safety": {"system_prompt": ""}}
     )
 
-    seen = data.preview(ws, write(tmp_path, pairs(1)), 1, config)
+    seen = data_preview.preview(ws, write(tmp_path, pairs(1)), 1, config)
 
     assert [text for text, trained in seen.segments if trained] == ["Answer 0."]
     assert seen.notices == ("The model is not at hand yet: shown without its chat template.",)

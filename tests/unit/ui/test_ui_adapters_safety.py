@@ -10,7 +10,15 @@ from medlora.errors import UserError
 from medlora.safety import AuditLog
 from medlora.services import audit, safety
 from medlora.services.labelled import forget_labelled
-from medlora.ui import adapters_tab, audit_card, keywords_card, safety_tab, score_card
+from medlora.ui import (
+    adapter_keeping,
+    adapter_leaving,
+    adapters_tab,
+    audit_card,
+    keywords_card,
+    safety_tab,
+    score_card,
+)
 from medlora.ui.draft import policy_settings
 from medlora.ui.safety_view import mark_spans, show_cover
 from medlora.workspace import Workspace
@@ -34,34 +42,35 @@ def publish(workspace: Workspace, name: str) -> Path:
 
 
 def test_without_an_adapter_the_tab_says_where_they_come_from(workspace: Workspace) -> None:
-    cards, box, _ = adapters_tab.draw(workspace, None)
-    assert "An adapter appears here when a run ends" in cards and box["visible"] is False
+    search, cards, box, _ = adapters_tab.draw(workspace, None)
+    assert "An adapter appears here when a run ends" in cards
+    assert box["visible"] is False and search["visible"] is False
 
 
 def test_a_card_tells_what_an_adapter_learned_from(workspace: Workspace) -> None:
     publish(workspace, "letters")
-    cards, box, chosen = adapters_tab.draw(workspace, None)
+    _, cards, box, chosen = adapters_tab.draw(workspace, None)
     assert "Learned from &lt;b&gt;letters&lt;/b&gt;, 90 rows" in cards and "rank 16" in cards
     assert (box["visible"], chosen["value"]) == (True, "letters")
 
 
 def test_a_broken_adapter_is_listed_with_its_problem(workspace: Workspace) -> None:
     (publish(workspace, "letters") / "adapter_model.safetensors").unlink()
-    assert "It cannot be used" in adapters_tab.draw(workspace, None)[0]
+    assert "It cannot be used" in adapters_tab.draw(workspace, None)[1]
 
 
 def test_an_export_lies_where_the_page_may_hand_it_out_and_nowhere_else(
     workspace: Workspace, tmp_path: Path
 ) -> None:
     publish(workspace, "letters")
-    path = adapters_tab.export(workspace, "letters")
+    path = adapter_leaving.export(workspace, "letters")
     assert path.is_relative_to(tmp_path / "handed-out")
     assert "letters/adapter_model.safetensors" in zipfile.ZipFile(path).namelist()
     assert list(workspace.cache.rglob("*.zip")) == []
 
 
 def test_a_question_names_what_would_be_deleted_as_inert_text() -> None:
-    assert "&lt;img&gt;" in adapters_tab.ask_to_delete("<img>")[1]
+    assert "&lt;img&gt;" in adapter_keeping.ask_to_delete("<img>")[1]
 
 
 def test_a_tried_message_shows_its_level_its_words_and_what_the_reader_sees(workspace: Workspace) -> None:

@@ -6,12 +6,15 @@ from typing import Any
 
 import pytest
 
+from medlora.errors import UserError
 from medlora.services import configure
-from medlora.services.chat import ChatService, ChatUpdate
+from medlora.services.chat import ChatService, ChatSettings, ChatUpdate
 from medlora.services.chat_events import EngineEvent, Finished, Question, Started, Text
+from medlora.services.chat_log import Conversation
 from medlora.ui import chat_turns
 from medlora.ui.chat_turns import Desk
-from medlora.ui.chat_view import Conversation, describe_wait, show_bubbles, show_foot
+from medlora.ui.chat_view import describe_wait, show_bubbles, show_foot
+from medlora.ui.draft import ServerWatch
 from medlora.workspace import Workspace
 
 
@@ -73,7 +76,7 @@ def test_an_empty_message_does_nothing(workspace: Workspace) -> None:
 
 def test_words_of_people_and_models_are_inert() -> None:
     said = '<img src="https://evil.example/p.png"> ![x](https://evil.example/q.png)'
-    log = Conversation("c").add("user", said).add("assistant", said, "<div>foot</div>").lines
+    log = Conversation("c").add("user", said).add("assistant", said, update=ChatUpdate(text=said)).lines
     for bubble in show_bubbles(log):
         assert "<img" not in bubble["content"] and "![" not in bubble["content"].replace("!&#91;", "")
         assert "https://" not in bubble["content"]
@@ -101,7 +104,7 @@ def test_waiting_is_said_in_words() -> None:
 
 
 def test_a_conversation_hands_on_roles_and_words_alone() -> None:
-    talk = Conversation("c").add("user", "a").add("assistant", "b", "<div>foot</div>")
+    talk = Conversation("c").add("user", "a").add("assistant", "b", update=ChatUpdate(text="b"))
     assert talk.turns() == [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
 
 
@@ -115,3 +118,49 @@ def test_a_chat_obeys_the_safety_settings_of_the_configure_tab(workspace: Worksp
     assert "The content filter is off" in desk.banner("base:starter")
     last = run_turn(desk, "dad went grey and sweaty and is clutching his chest")[-1]
     assert "Call 999 now." in last[1][-1]["content"]
+
+
+SERVER = """
+model:
+  base_model_name: starter
+inference:
+  base_url: {url}
+  served_models: [tiny, /srv/models/large]
+  allow_remote: true
+"""
+
+
+def test_a_servers_models_are_offered_beside_those_of_this_machine(workspace: Workspace) -> None:
+    assert [key for _, key in chat_turns.chat_speakers(workspace)] == ["base:starter"]
+    configure.save_draft(workspace, SERVER.format(url="http://127.0.0.1:9/v1"))
+    assert chat_turns.chat_speakers(workspace)[1:] == [
+        ("tiny at 127.0.0.1:9", "served:tiny"),
+        ("large at 127.0.0.1:9", "served:/srv/models/large"),
+    ]
+    settings = chat_turns.settings_of(ChatService(workspace), "served:tiny")
+    assert settings.server is not None and settings.base_model == "tiny"
+    assert (chat_turns.show_banner(settings), settings.remote_host) == ("", "")
+
+
+def test_the_page_says_where_words_go_before_they_do(workspace: Workspace) -> None:
+    watch = ServerWatch(workspace)
+    assert watch.remote_host() == ""
+    configure.save_draft(workspace, SERVER.format(url="https://gpu.example/v1"))
+    assert watch.remote_host() == "gpu.example"
+    desk = Desk(workspace, ChatService(workspace))
+    settings = chat_turns.settings_of(desk.service, "served:tiny")
+    assert "Remote: gpu.example" in chat_turns.show_banner(settings)
+    asked = next(desk.send("Mr John Smith, born 3 March 1950, has asthma", None, "served:tiny"))
+    assert "It would leave this machine for gpu.example." in asked[-1]
+    configure.save_draft(workspace, "broken: [")
+    assert watch.remote_host() == ""
+    with pytest.raises(UserError, match="the configuration has errors"):
+        chat_turns.settings_of(desk.service, "served:tiny")
+
+
+def test_a_model_in_a_folder_is_offered_by_its_short_name_with_the_folder_below(tmp_path: Path) -> None:
+    names = ["/srv/one/phi", "/srv/two/phi", "/srv/two/qwen", "owner/model"]
+    short = [chat_turns.short_among(name, names) for name in names]
+    assert short == ["one/phi", "two/phi", "qwen", "owner/model"]
+    settings = ChatSettings(base_model=str(tmp_path / "phi"))
+    assert f"Its base model lies in {tmp_path / 'phi'}." in chat_turns.show_banner(settings)

@@ -7,7 +7,7 @@ import pytest
 
 from medlora.errors import UserError
 from medlora.services import data
-from medlora.ui import data_tab
+from medlora.ui import data_report, data_tab
 from medlora.ui.data_tab import Shown
 from medlora.workspace import Workspace
 
@@ -49,7 +49,7 @@ def test_an_added_upload_leaves_no_copy_behind(workspace: Workspace, path: Path)
 
 
 def test_a_report_offers_what_can_be_done_next(workspace: Workspace, path: Path) -> None:
-    drawn = data_tab.check_new(workspace, path, lambda share: None)
+    drawn = data_report.check_new(workspace, path, lambda share: None)
     shown, skip_bad, name, add = drawn[0], drawn[4], drawn[6], drawn[7]
     assert (shown.usable, shown.is_upload) == (8, True)
     assert (skip_bad["visible"], skip_bad["label"]) == (True, "Leave out 1 bad row and use the rest")
@@ -58,14 +58,14 @@ def test_a_report_offers_what_can_be_done_next(workspace: Workspace, path: Path)
 
 def test_a_record_is_shown_with_what_is_learned_marked(workspace: Workspace, path: Path) -> None:
     shown = Shown(path, path.name, len(ROWS))
-    seen = data_tab.show_record(workspace, shown, 2)
+    seen = data_report.show_record(workspace, shown, 2)
     assert "line 2" in seen and "<mark>Rest, water and patience help with headache 1.</mark>" in seen
 
 
 def test_a_record_number_out_of_range_shows_the_nearest(workspace: Workspace, path: Path) -> None:
     shown = Shown(path, path.name, len(ROWS))
-    assert "line 8" in data_tab.show_record(workspace, shown, 99)
-    assert "line 1" in data_tab.show_record(workspace, shown, None)
+    assert "line 8" in data_report.show_record(workspace, shown, 99)
+    assert "line 1" in data_report.show_record(workspace, shown, None)
 
 
 def test_without_a_file_there_is_nothing_to_add(workspace: Workspace) -> None:

@@ -10,8 +10,8 @@ import pytest
 from medlora.errors import UserError
 from medlora.feedback.records import Answer
 from medlora.services import feedback
+from medlora.services.chat_log import Conversation
 from medlora.ui import rating_panel
-from medlora.ui.chat_view import Conversation
 from medlora.ui.rating_panel import Thumb
 from medlora.workspace import Workspace
 

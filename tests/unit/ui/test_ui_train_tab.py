@@ -150,3 +150,8 @@ def test_a_look_that_answers_late_does_not_take_back_the_run_that_was_started(
     pressed = train_tab.draw_run(workspace, run.run_id, "")
     assert pressed is not None and pressed[0]["value"] == run.run_id
     assert train_tab.follow_run(workspace, run.run_id, looked[SEEN]) is None
+
+
+def test_the_header_says_where_words_may_go_instead_of_claiming_to_be_local() -> None:
+    shown = show_header(None, local=True, remote="gpu.example:8000")
+    assert "Remote: gpu.example:8000" in shown and "nothing leaves" not in shown

@@ -1,0 +1,1 @@
+"""Tables, CSV and Excel: read row by row, their columns given roles, written as JSON lines."""

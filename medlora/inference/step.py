@@ -1,0 +1,233 @@
+"""One token further, for one answer or several side by side, without a general forward pass.
+
+Why: at one token a call, most of the time of a general forward pass is spent between the matrices.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch.nn import functional
+from transformers import DynamicCache
+from transformers.cache_utils import DynamicLayer
+
+from medlora.inference.low_rank import Voice
+from medlora.inference.projection import Projection
+
+_GROWS_BY = 256
+_PROOF = (3, 11, 7, 5, 13, 2)
+# Where the same formula is computed in another order; half precision has three decimals.
+_TOLERANCE = {torch.float32: 1e-3, torch.float16: 3e-2, torch.bfloat16: 6e-2}
+
+
+class Row:
+    """The attention states of one answer, with room to grow.
+
+    Shapes: per layer keys and values (heads, room, width).
+    """
+
+    def __init__(self, states: DynamicCache | None = None) -> None:
+        self.length = int(states.get_seq_length()) if states is not None else 0
+        self._keys: list[torch.Tensor] = []
+        self._values: list[torch.Tensor] = []
+        for layer in states.layers if states is not None else ():
+            self._keys.append(_widen(layer.keys[0], self.length + _GROWS_BY))
+            self._values.append(_widen(layer.values[0], self.length + _GROWS_BY))
+
+    def put(self, layer: int, keys: torch.Tensor, values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Write the states of the newest token; all of this layer's states. Shapes: (heads, width)."""
+        if layer == len(self._keys):
+            empty = keys.new_empty((keys.shape[0], 0, keys.shape[1]))
+            self._keys.append(_widen(empty, _GROWS_BY))
+            self._values.append(_widen(empty, _GROWS_BY))
+        if self.length == self._keys[layer].shape[1]:
+            self._keys[layer] = _widen(self._keys[layer], self.length + _GROWS_BY)
+            self._values[layer] = _widen(self._values[layer], self.length + _GROWS_BY)
+        self._keys[layer][:, self.length] = keys
+        self._values[layer][:, self.length] = values
+        end = self.length + 1
+        return self._keys[layer][:, :end], self._values[layer][:, :end]
+
+
+def _widen(states: torch.Tensor, room: int) -> torch.Tensor:
+    wide = states.new_empty((states.shape[0], room, states.shape[2]))
+    wide[:, : states.shape[1]] = states
+    return wide
+
+
+@dataclass(frozen=True)
+class _Layer:
+    """A layer's parts; the numbers of its projections are 4 × its place + 0 … 3."""
+
+    before: Any
+    attend: Projection
+    out: Projection
+    between: Any
+    widen: Projection
+    narrow: Projection
+    query_norm: Any
+    key_norm: Any
+    activation: Any
+    heads: int
+    shared: int
+    width: int
+    scale: float
+
+
+class Step:
+    """A model's decoding step. Made by `find_step`, which proves it first."""
+
+    def __init__(self, model: Any) -> None:
+        core = model.model
+        self._embed, self._rotary, self._norm = core.embed_tokens, core.rotary_emb, core.norm
+        self._layers = [_read_layer(layer) for layer in core.layers]
+        self.head = Projection([model.lm_head])
+        self.dtype: torch.dtype = core.embed_tokens.weight.dtype
+        self.device: torch.device = core.embed_tokens.weight.device
+        self.tolerance = _TOLERANCE.get(self.dtype, 0.0)
+
+    @property
+    def projections(self) -> list[Projection]:
+        """Every projection of the layers, by its number."""
+        return [
+            each for layer in self._layers for each in (layer.attend, layer.out, layer.widen, layer.narrow)
+        ]
+
+    @torch.inference_mode()
+    def advance(self, tokens: Sequence[int], rows: Sequence[Row], voices: Sequence[Voice]) -> torch.Tensor:
+        """The logits after one more token in each row, which keeps its states.
+
+        Shapes: result (rows, vocabulary).
+        """
+        hidden = self._embed(torch.tensor(tokens, device=self.device))
+        cosine, sine = self._turn(hidden, rows)
+        for place, layer in enumerate(self._layers):
+            normed = _normalize(layer.before, hidden)
+            mixed = _project(4 * place, layer.attend, normed, voices)
+            looked = self._attend(place, layer, mixed, (cosine, sine), rows)
+            hidden = hidden + _project(4 * place + 1, layer.out, looked, voices)
+            normed = _normalize(layer.between, hidden)
+            gate, up = _project(4 * place + 2, layer.widen, normed, voices).chunk(2, -1)
+            hidden = hidden + _project(4 * place + 3, layer.narrow, layer.activation(gate) * up, voices)
+        for row in rows:
+            row.length += 1
+        return self.head(_normalize(self._norm, hidden))
+
+    @torch.inference_mode()
+    def agrees(self, model: Any, voice: Voice) -> bool:
+        """Whether this voice says here what the model says, with what is active in it; on a few tokens."""
+        expected = model(input_ids=torch.tensor([_PROOF], device=self.device), use_cache=False).logits[0]
+        row = Row()
+        found = torch.cat([self.advance([token], [row], [voice]) for token in _PROOF])
+        limit = self.tolerance * float(expected.abs().max())
+        return found.shape == expected.shape and float((found - expected).abs().max()) <= limit
+
+    def _turn(self, hidden: torch.Tensor, rows: Sequence[Row]) -> tuple[torch.Tensor, torch.Tensor]:
+        """The rotation of each row's position, its sine with the sign of the half it belongs to."""
+        turns = [
+            self._rotary(hidden[:1, None], torch.tensor([[row.length]], device=self.device)) for row in rows
+        ]
+        cosine = torch.cat([turn[0][0] for turn in turns])[:, None]
+        sine = torch.cat([turn[1][0] for turn in turns])[:, None]
+        half = sine.shape[-1] // 2
+        return cosine, torch.cat((-sine[..., :half], sine[..., half:]), -1)
+
+    def _attend(
+        self,
+        place: int,
+        layer: _Layer,
+        mixed: torch.Tensor,
+        turn: tuple[torch.Tensor, torch.Tensor],
+        rows: Sequence[Row],
+    ) -> torch.Tensor:
+        both, heads = layer.heads + layer.shared, layer.heads
+        mixed = mixed.view(len(rows), both + layer.shared, layer.width)
+        turned, values = mixed[:, :both], mixed[:, both:]
+        if layer.query_norm is not None:
+            queries, keys = layer.query_norm(turned[:, :heads]), layer.key_norm(turned[:, heads:])
+            turned = torch.cat((queries, keys), 1)
+        turned = _rotate(turned, *turn)
+        looked = []
+        for number, row in enumerate(rows):
+            keys, known = row.put(place, turned[number, heads:], values[number])
+            queries = turned[number, :heads].view(layer.shared, -1, layer.width) * layer.scale
+            shares = torch.softmax(queries @ keys.transpose(1, 2), -1, dtype=torch.float32)
+            looked.append((shares.to(known.dtype) @ known).view(1, -1))
+        return looked[0] if len(looked) == 1 else torch.cat(looked)
+
+
+def find_step(model: Any) -> Step | None:
+    """The model's decoding step, if it can be made and says what the model itself says.
+
+    Why a proof rather than a list of architectures: whatever a layer does that a step does not (another
+    activation, another scale, a limit on the logits) shows in the logits.
+    """
+    if any(type(layer) is not DynamicLayer for layer in new_states(model).layers):
+        return None
+    try:
+        step = Step(model)
+        return step if step.agrees(model, Voice()) else None
+    except (AttributeError, IndexError, RuntimeError, TypeError, ValueError):
+        return None
+
+
+def new_states(model: Any) -> DynamicCache:
+    """Empty attention states; a window that is wider than the model's context is no window."""
+    config = model.config.get_text_config()
+    window = getattr(config, "sliding_window", None)
+    context = getattr(config, "max_position_embeddings", None)
+    wide = window is not None and context is not None and window >= context
+    return (
+        DynamicCache() if wide and not hasattr(config, "layer_types") else DynamicCache(config=model.config)
+    )
+
+
+def _read_layer(layer: Any) -> _Layer:
+    """Raises: AttributeError for a layer made of other parts."""
+    attention, mlp = layer.self_attn, layer.mlp
+    config = attention.config
+    fused = hasattr(attention, "qkv_proj")
+    names = ("qkv_proj",) if fused else ("q_proj", "k_proj", "v_proj")
+    wide = ("gate_up_proj",) if hasattr(mlp, "gate_up_proj") else ("gate_proj", "up_proj")
+    return _Layer(
+        before=layer.input_layernorm,
+        attend=Projection([getattr(attention, name) for name in names]),
+        out=Projection([attention.o_proj]),
+        between=layer.post_attention_layernorm,
+        widen=Projection([getattr(mlp, name) for name in wide]),
+        narrow=Projection([mlp.down_proj]),
+        query_norm=getattr(attention, "q_norm", None),
+        key_norm=getattr(attention, "k_norm", None),
+        activation=mlp.activation_fn if hasattr(mlp, "activation_fn") else mlp.act_fn,
+        heads=int(config.num_attention_heads),
+        shared=int(config.num_key_value_heads),
+        width=int(attention.head_dim),
+        scale=float(attention.scaling),
+    )
+
+
+def _normalize(norm: Any, hidden: torch.Tensor) -> torch.Tensor:
+    if hidden.dtype is torch.float32 and hasattr(norm, "variance_epsilon"):
+        return functional.rms_norm(hidden, norm.weight.shape, norm.weight, norm.variance_epsilon)
+    result: torch.Tensor = norm(hidden)
+    return result
+
+
+def _project(
+    number: int, projection: Projection, inputs: torch.Tensor, voices: Sequence[Voice]
+) -> torch.Tensor:
+    outputs = projection(inputs)
+    for row, voice in enumerate(voices):
+        voice.add(number, inputs[row : row + 1], outputs[row : row + 1])
+    return outputs
+
+
+def _rotate(states: torch.Tensor, cosine: torch.Tensor, sine: torch.Tensor) -> torch.Tensor:
+    """Rotary positions, of the first part of each head where a model turns only that."""
+    width = cosine.shape[-1]
+    turned = states[..., :width]
+    turned = torch.addcmul(turned * cosine, turned.roll(width // 2, -1), sine)
+    return turned if width == states.shape[-1] else torch.cat((turned, states[..., width:]), -1)
