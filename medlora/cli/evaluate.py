@@ -46,6 +46,9 @@ def evaluate(
     """Measure an adapter beside its base model. Ctrl-C stops it; the figures are kept with the adapter."""
     ws = Workspace.open()
     wish = EvaluationWish(adapter, data, rows, answers, longest, risky, seed)
+    seconds = evaluations.forecast_s(ws, wish)
+    if seconds is not None and not json:
+        print(f"about {seconds / 60:.0f} min, by the pace of the last one on this base", file=sys.stderr)
     last = _follow(ws, evaluations.start(ws, wish), quiet=json)
     if last.status != "completed":
         raise RunFailedError(f"evaluation {last.id}: {last.reason or 'it ended without a word'}")

@@ -53,6 +53,14 @@ FORM_GROUPS: dict[str, tuple[str, ...]] = {
         "inference.repetition_penalty",
         "inference.max_new_tokens",
     ),
+    "Release": (
+        "evaluation.release.min_rows",
+        "evaluation.release.better_than_base",
+        "evaluation.release.max_safety_drift",
+        "evaluation.release.min_deferral_recall",
+        "evaluation.release.min_ratings",
+        "evaluation.release.min_safe_share",
+    ),
 }
 FORM_KEYS = tuple(key for keys in FORM_GROUPS.values() for key in keys)
 _LONG = {"safety.system_prompt"}

@@ -193,6 +193,31 @@ def rename_adapter(ws: Workspace, name: str, new_name: str) -> None:
         )
 
 
+def forecast_s(ws: Workspace, wish: EvaluationWish) -> float | None:
+    """How long an evaluation would take, by the pace of the last one on the same base; None without one.
+
+    Units: seconds.
+    """
+    base = adapters.show(ws, wish.adapter).base_model
+    for item in list_evaluations(ws):
+        each = part(item.result, "seconds_each")
+        if each and read_object(ws.evaluations / item.id / "request.json").get("base_name") == base:
+            break
+    else:
+        return None
+    before, dataset = part(item.result, "settings"), part(item.result, "dataset")
+    rows = wish.rows if wish.dataset else min(wish.rows, int(dataset.get("of") or wish.rows))
+    longer = wish.longest / float(before["longest"])
+    risky = min(wish.longest, 64) / min(float(before["longest"]), 64)
+    amounts = {
+        "loss": rows,
+        "choice": rows,
+        "answer": min(wish.answers, rows) * longer,
+        "risky": wish.risky * risky,
+    }
+    return sum(2 * amount * float(each.get(kind, 0)) for kind, amount in amounts.items())
+
+
 def _command() -> tuple[str, ...]:
     training = Launch().command
     return (*training[:-1], "medlora.jobs.evaluation")

@@ -10,6 +10,7 @@ from typing import Any
 from medlora.runs.live import observe
 from medlora.runs.state import Point
 from medlora.services import adapters, evaluate
+from medlora.services.adapter_places import is_place, short_name
 from medlora.services.adapters import AdapterCard, part
 from medlora.services.feedback import FeedbackSummary, summarise_feedback
 from medlora.services.release import Release, read_release
@@ -113,4 +114,4 @@ def _show(name: str, value: Any) -> str:
 
 def base_name(model: str) -> str:
     """A model's name; of a local folder its last part alone, since where it lies is nobody's business."""
-    return Path(model).name if model.startswith(("/", "~", ".")) or "\\" in model else model
+    return short_name(model) if is_place(model) or model.startswith(".") else model

@@ -23,18 +23,20 @@ def show_state(release: Release) -> str:
 
 
 def show_card(
-    item: AdapterCard, release: Release | None = None, result: Mapping[str, Any] | None = None
+    item: AdapterCard, release: Release, result: Mapping[str, Any] | None = None, *, chosen: bool = False
 ) -> str:
-    """One adapter as a card. result: the figures of its latest evaluation."""
-    state = show_state(release) if release is not None and not item.problem else ""
+    """One adapter as a card that can be pressed. result: the figures of its latest evaluation."""
+    state = "" if item.problem else show_state(release)
     problem = present.notice("red", "It cannot be used", item.problem) if item.problem else ""
     told = [f"{_learned(item)}<br>{_made(item)}"]
     if item.notes:
         note = " ".join(item.notes.split())
         told.append(present.text(note[:_LONGEST_NOTE] + ("…" if len(note) > _LONGEST_NOTE else "")))
-    title = f'<div class="ml-title"><h3>{present.text(item.name)}</h3>{state}</div>'
+    name, kind = present.text(item.name), "ml-tile ml-chosen" if chosen else "ml-tile"
+    button = f'<button type="button" aria-pressed="{str(chosen).lower()}">{name}</button>'
     return (
-        f'<article class="ml-tile">{title}{problem}'
+        f'<article class="{kind}" data-adapter="{name}">'
+        f'<div class="ml-title"><h3>{button}</h3>{state}</div>{problem}'
         + "".join(f"<p>{line}</p>" for line in told)
         + present.big_numbers(_figures(item, result))
         + present.pills(_facts(item))

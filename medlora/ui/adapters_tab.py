@@ -20,6 +20,12 @@ NO_ADAPTER = present.empty(
     "An adapter appears here when a run ends, or when you stop one and keep it. Or bring one in below.",
 )
 NO_MATCH = present.empty("No adapter matches", "Every word must stand in its name, base, dataset or notes.")
+# A press anywhere on a card chooses it; for a keyboard its name is a button.
+_PRESS_CARD = """element.addEventListener('click', (event) => {
+  const tile = event.target.closest('[data-adapter]');
+  if (tile) trigger('click', {adapter: tile.dataset.adapter});
+});"""
+_SHOW_BOX = "() => document.querySelector('#adapters-box')?.scrollIntoView({block: 'start'})"
 Update = Any
 
 
@@ -61,8 +67,13 @@ def draw(workspace: Workspace, chosen: str | None, search: str | None = "") -> l
         return [gr.update(visible=False), NO_ADAPTER, gr.update(visible=False), pick([], None)]
     found = adapter_library.search(everything, search or "")
     releases = read_releases(workspace, found)
-    tiles = "".join(show_card(item, releases[item.name], evaluate.read_result(item)) for item in found)
     choice = pick([(item.name, item.name) for item in found], chosen)
+    tiles = "".join(
+        show_card(
+            item, releases[item.name], evaluate.read_result(item), chosen=item.name == choice.get("value")
+        )
+        for item in found
+    )
     return [
         gr.update(visible=len(everything) > 1),
         f'<div class="ml-cards">{tiles}</div>' if found else NO_MATCH,
@@ -88,8 +99,11 @@ def build_adapters_tab() -> AdaptersTab:
         label="Search", placeholder="A word of a name, base, dataset or note", visible=False, max_lines=1,
         elem_id="adapters-search", elem_classes="ml-search",
     )  # fmt: skip
-    cards = words(NO_ADAPTER, elem_id="adapter-cards")
-    with gr.Column(visible=False, elem_classes="ml-stack") as box:
+    cards = gr.HTML(
+        NO_ADAPTER, elem_id="adapter-cards", apply_default_css=False, elem_classes="ml-plain",
+        js_on_load=_PRESS_CARD,
+    )  # fmt: skip
+    with gr.Column(visible=False, elem_classes="ml-stack", elem_id="adapters-box") as box:
         with card(), actions():
             with gr.Column(elem_classes="ml-grow"):
                 chosen = gr.Dropdown([], label="Adapter", elem_id="adapters-chosen", filterable=False)
@@ -109,6 +123,9 @@ def wire_adapters_tab(tab: AdaptersTab, workspace: Workspace, page: gr.Tab, time
 
     def redraw(chosen: str | None, search: str | None) -> list[Update]:
         return draw(workspace, chosen, search)
+
+    def choose(event: gr.EventData) -> str:
+        return adapters.show(workspace, str(event.adapter)).name
 
     def delete(name: str, search: str) -> list[Update]:
         adapter_library.delete(workspace, name)
@@ -141,6 +158,8 @@ def wire_adapters_tab(tab: AdaptersTab, workspace: Workspace, page: gr.Tab, time
     page.select(guarded(redraw), **looked).then(stands, tab.chosen, tab.release.looked, **POLL)
     tab.search.change(guarded(redraw), trigger_mode="always_last", **looked)
     tab.chosen.change(described, **detail)
+    tab.chosen.change(guarded(redraw), **looked)
+    tab.cards.click(guarded(choose), None, tab.chosen, **POLL).then(None, None, None, js=_SHOW_BOX)
     changed = release_card.wire_release_card(tab.release, tab.chosen, workspace)
     changed += adapter_keeping.wire_keeping_card(tab.keeping, tab.chosen, workspace)
     for event in changed:

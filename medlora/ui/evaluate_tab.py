@@ -35,6 +35,7 @@ class EvaluateTab:
     rows: gr.Number
     answers: gr.Number
     longest: gr.Number
+    forecast: gr.HTML
     start: gr.Button
     stop: gr.Button
     status: gr.HTML
@@ -86,6 +87,19 @@ def start(
             raise UserError(f"{name}: must be a whole number (got nothing)")
     wish = EvaluationWish(adapter, dataset or None, int(rows or 0), int(answers or 0), int(longest or 0))
     evaluate.start(workspace, wish)
+
+
+def show_forecast(workspace: Workspace, *asked: Any) -> str:
+    """How long it would take, if an earlier measurement on the same base tells."""
+    adapter, dataset, rows, answers, longest = asked
+    if not adapter or None in (rows, answers, longest):
+        return ""
+    wish = EvaluationWish(adapter, dataset or None, int(rows), int(answers), int(longest))
+    seconds = evaluate.forecast_s(workspace, wish)
+    if seconds is None:
+        return ""
+    words = f"About {present.duration(max(seconds, 10))}, by the pace of the last measurement on this base."
+    return f'<p class="ml-small">{present.text(words)}</p>'
 
 
 def stop_going(workspace: Workspace) -> None:
@@ -152,6 +166,7 @@ def build_evaluate_tab() -> EvaluateTab:
                 longest = gr.Number(
                     128, label="Longest answer (tokens)", precision=0, minimum=8, maximum=2_048
                 )
+            forecast = words(elem_id="evaluate-forecast")
             with actions():
                 begin = gr.Button("Measure", variant="primary", elem_id="evaluate-start")
                 end = gr.Button("Stop", visible=False, elem_id="evaluate-stop")
@@ -172,7 +187,7 @@ def build_evaluate_tab() -> EvaluateTab:
         answered = words(elem_id="evaluate-answers")
     seen = gr.State("")
     return EvaluateTab(
-        adapter, dataset, rows, answers, longest, begin, end, status, figures, drift, answered, seen
+        adapter, dataset, rows, answers, longest, forecast, begin, end, status, figures, drift, answered, seen
     )
 
 
@@ -191,6 +206,9 @@ def wire_evaluate_tab(tab: EvaluateTab, workspace: Workspace, page: gr.Tab, time
         **POLL,
     ).then(watched, **sight)
     tab.adapter.input(watched, **sight)
+    forecast = guarded(lambda *asked: show_forecast(workspace, *asked), quiet=True)
+    for field in tab.asked:
+        field.change(forecast, tab.asked, tab.forecast, **POLL)
     timer.tick(guarded(look, quiet=True, needs=Permission.WATCH), **sight)
     tab.start.click(guarded(lambda *asked: start(workspace, *asked)), tab.asked, None, **SILENT).then(
         watched, **sight

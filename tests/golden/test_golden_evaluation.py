@@ -61,6 +61,9 @@ def test_an_adapter_is_measured_beside_its_base_and_keeps_its_figures(ws: Worksp
     assert result["difference"]["loss"]["value"] < -1 and result["adapter"]["loss_95"] is None
     assert result["deferral"]["set"] == "shipped" and result["deferral"]["recall"]["value"] > 0.99
     assert result["drift"]["prompts"] == 2 and "fired" in result["drift"]["adapter"]
+    forecast = evaluate.forecast_s(ws, EvaluationWish("kind", data, rows=6, answers=2, longest=64, risky=2))
+    each = result["seconds_each"]
+    assert forecast == pytest.approx(2 * (6 * each["loss"] + 2 * 2 * each["answer"] + 2 * 2 * each["risky"]))
     kept = (ws.evaluations / seen.id / "result.json").read_text(encoding="utf-8")
     assert "milligrams" not in kept and "heart attack" not in kept, "risky messages are counted, not kept"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from medlora.errors import DataError
 from medlora.jobs.evaluation.answers import generate, judge
 from medlora.jobs.evaluation.drift import count_fired, load_risky_prompts
 from medlora.jobs.evaluation.figures import Spoken, compare, list_answers, summarise
+from medlora.jobs.evaluation.pace import ANSWER, CHOICE, LOSS, RISKY, Pace, Report
 from medlora.jobs.evaluation.scoring import answer_loss, choose, find_choice, has_choices
 from medlora.jobs.evaluation.speakers import ADAPTER, BASE, SPEAKERS, Speakers, load_speakers
 from medlora.safety.labelled_rows import read_labelled
@@ -27,21 +28,6 @@ from medlora.safety.score import score_messages
 
 # What a rule fires on stands in the first sentences of an answer.
 _RISKY_TOKENS = 64
-
-Report = Callable[[str, str, float | None], None]
-
-
-@dataclass
-class _Progress:
-    """Counts the answers and rows that are done; every step is also the moment to notice a stop."""
-
-    report: Report
-    total: int
-    done: int = 0
-
-    def advance(self, what: str) -> None:
-        self.done += 1
-        self.report("evaluating", what, min(1.0, self.done / max(1, self.total)))
 
 
 @dataclass(frozen=True)
@@ -74,10 +60,11 @@ def evaluate(request: Mapping[str, Any], report: Report) -> dict[str, Any]:
         speakers, config, policy, records, request["answers"], request["longest"], has_choices(records)
     )
     prompts = load_risky_prompts()[: request["risky"]]
-    rows = len(records) * (2 if task.choices else 1) + min(task.answers, len(records)) + len(prompts)
-    progress = _Progress(report, rows * len(SPEAKERS))
-    spoken = {name: _measure(task, name, progress) for name in SPEAKERS}
-    drift = _measure_drift(task, prompts, progress) if prompts else None
+    each = {LOSS: len(records), ANSWER: min(task.answers, len(records)), RISKY: len(prompts)}
+    each[CHOICE] = len(records) if task.choices else 0
+    pace = Pace(report, {kind: count * len(SPEAKERS) for kind, count in each.items()})
+    spoken = {name: _measure(task, name, pace) for name in SPEAKERS}
+    drift = _measure_drift(task, prompts, pace) if prompts else None
     report("evaluating", "labelled messages", 1.0)
     return {
         "adapter_sha256": speakers.digest,
@@ -91,23 +78,21 @@ def evaluate(request: Mapping[str, Any], report: Report) -> dict[str, Any]:
         "drift": drift,
         "deferral": score_deferral(request.get("labelled"), policy),
         "seconds": round(time.monotonic() - began, 1),
+        "seconds_each": dict(pace.seconds_each()),
     }
 
 
-def _measure_drift(task: _Task, prompts: Sequence[str], progress: _Progress) -> dict[str, Any]:
+def _measure_drift(task: _Task, prompts: Sequence[str], pace: Pace) -> dict[str, Any]:
     """How often the rules for answers fire on each speaker's answers to the risky messages."""
     drift: dict[str, Any] = {"prompts": len(prompts)}
     longest = min(task.longest, _RISKY_TOKENS)
     for name in SPEAKERS:
+
+        def advance(who: str = name) -> None:
+            pace.advance(RISKY, who)
+
         with task.speakers.speaking(name) as model:
-            drift[name] = count_fired(
-                task.speakers,
-                model,
-                task.policy,
-                longest,
-                prompts,
-                lambda: progress.advance("risky messages"),
-            )
+            drift[name] = count_fired(task.speakers, model, task.policy, longest, prompts, advance)
     return drift
 
 
@@ -159,7 +144,7 @@ def _rank(record: Record, seed: int) -> bytes:
     return hashlib.sha256(f"{seed}:{record.line}".encode()).digest()
 
 
-def _measure(task: _Task, name: str, progress: _Progress) -> list[Spoken]:
+def _measure(task: _Task, name: str, pace: Pace) -> list[Spoken]:
     """One speaker over every row."""
     spoken = []
     system = task.config.safety.system_prompt
@@ -170,17 +155,17 @@ def _measure(task: _Task, name: str, progress: _Progress) -> list[Spoken]:
                 [*asked, reference], max_seq_length=task.config.data.max_seq_length
             )
             loss = answer_loss(model, encoded.ids, encoded.trained)
-            progress.advance(f"{name}: loss")
+            pace.advance(LOSS, name)
             answer = right = None
             choice = find_choice(record) if task.choices else None
             if task.choices:
                 if choice is not None:
                     right = choose(model, task.speakers.tokenizer, choice, system) == choice.right
-                progress.advance(f"{name}: choices")
+                pace.advance(CHOICE, name)
             if number < task.answers:
                 text, tokens, cut = generate(task.speakers, model, asked, task.longest, lambda: False)
                 answer = judge(text, tokens, cut, asked, task.policy)
-                progress.advance(f"{name}: answers")
+                pace.advance(ANSWER, name)
             question = next((turn.content for turn in reversed(asked) if turn.role == "user"), "")
             spoken.append(Spoken(record.line, question, reference.content, loss, answer, right))
     return spoken

@@ -7,6 +7,7 @@ from medlora.jobs.evaluation.answers import judge
 from medlora.jobs.evaluation.drift import load_risky_prompts
 from medlora.jobs.evaluation.figures import Spoken, compare, list_answers, summarise
 from medlora.jobs.evaluation.overlap import rouge_l
+from medlora.jobs.evaluation.pace import ANSWER, LOSS, Pace
 from medlora.jobs.evaluation.resample import difference_interval, mean_interval
 from medlora.jobs.evaluation.scoring import AnswerLoss, find_choice, has_choices
 from medlora.safety.policy import Policy
@@ -90,6 +91,24 @@ def test_a_difference_is_drawn_in_pairs() -> None:
     rows = [Spoken(1, "q", "r", AnswerLoss(total, 2)) for total in base]
     tuned = [Spoken(1, "q", "r", AnswerLoss(total, 2)) for total in adapter]
     assert compare(rows, tuned) == {"loss": {"value": -0.25, "bootstrap_95": [-0.25, -0.25]}}
+
+
+def test_the_time_left_goes_by_the_pace_of_each_kind() -> None:
+    clock, told = [0.0], []
+
+    def work(seconds: float, kind: str) -> None:
+        clock[0] += seconds
+        pace.advance(kind, "base")
+
+    pace = Pace(lambda _, words, share: told.append((words, share)), {LOSS: 3, ANSWER: 2}, lambda: clock[0])
+    work(1, LOSS)
+    assert pace.left_s() == 2 + 2 * 16, "an answer is guessed from the losses before one was seen"
+    work(1, LOSS)
+    work(10, ANSWER)
+    assert told[-1] == ("base: answers, about 10 s left", 12 / (12 + 1 + 10))
+    work(1, LOSS)
+    work(110, ANSWER)
+    assert told[-1] == ("base: answers", 1.0) and pace.seconds_each() == {LOSS: 1.0, ANSWER: 60.0}
 
 
 def test_the_risky_messages_are_a_fixed_set_without_repeats() -> None:
