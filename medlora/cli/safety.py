@@ -81,11 +81,17 @@ def score(
     file: Annotated[
         Path, typer.Argument(help='JSONL with id, text and label ("defer", "caution", "answer").')
     ],
+    only: Annotated[
+        list[str] | None, typer.Option(metavar="FIELD=VALUE", help="Only rows with this, as voice=clinician.")
+    ] = None,
+    typos: Annotated[int, typer.Option(min=0, max=9, help="Typing slips to put into each message.")] = 0,
     config: ConfigFlag = None,
     json: JsonFlag = False,
 ) -> None:
     """Recall and false deferral on a labelled file, with 95 % intervals, by level and concept; the misses."""
-    result = safety.score_file(Workspace.open(), file, safety_of(config))
+    result = safety.score_file(
+        Workspace.open(), file, safety_of(config), only=_read_fields(only or []), slips=typos
+    )
     if json:
         print_json(result.as_dict())
         return
@@ -96,11 +102,27 @@ def score(
     )
     by_level = ((f"deferred, {level}", rate) for level, rate in result.by_level.items())
     by_concept = ((f"recall, {concept}", rate) for concept, rate in result.by_concept.items())
-    for name, rate in (*rates, *by_level, *by_concept):
+    by_voice = ((f"recall, {voice}", rate) for voice, rate in result.by_voice.items())
+    by_context = ((f"pairs told apart, {context}", rate) for context, rate in result.by_context.items())
+    for name, rate in (*rates, *by_level, *by_concept, *by_voice, *by_context):
         print(f"{name:<34}{_shown(rate)}")
+    for name, ratio in result.voice_ratios.items():
+        print(f"{name.replace('_', ' '):<34}{ratio}")
     print(f"{'latency':<34}{', '.join(f'{name} {value} ms' for name, value in result.latency_ms.items())}")
     for miss in (*result.misses, *result.false_deferrals):
         print(f"miss: {miss.id}: wanted {miss.expected}, got {miss.got}: {' '.join(miss.text.split())[:120]}")
+
+
+def _read_fields(written: list[str]) -> dict[str, str]:
+    """The fields of `--only`.
+
+    Raises: UserError for one without a value.
+    """
+    fields = dict(part.partition("=")[::2] for part in written)
+    for name, value in fields.items():
+        if not name or not value:
+            raise UserError(f"--only: {name}: a field and its value are needed; write it as voice=clinician")
+    return fields
 
 
 def _shown(rate: Rate) -> str:

@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from medlora.safety.catalogue import Catalogue
 from medlora.safety.catalogue.hits import Hit, Hits
 from medlora.safety.levels import Level
+from medlora.safety.negation import LIST_WORDS, sweep_negations
 from medlora.safety.places import Sentence, any_between, find_between, overlap, split_sentences
 from medlora.safety.tokens import Tokens
 
-_REACH = 7
 _CUE_REACH = 14
 _OPENING = 8
 _ECHOES = 6
@@ -41,18 +41,11 @@ _ASKING = frozenset(
         "may",
     )
 )
-_LIST_WORDS = frozenset((",", "or", "nor", "/", "ni", "ou", "oder", "atau", "o"))
-_AND_WORDS = frozenset(("and", "y", "et", "und", "dan", ","))
 _CLAUSE_CUES = ("history", "chronic", "resolved", "hypothetical", "family", "family_trait")
 _DROPPING = frozenset(("negated", "definitional", "idiom", "family"))
 _SOFTENING = frozenset(("historical", "chronic", "resolved", "hypothetical"))
 _PAST_CUES = frozenset(("history", "chronic"))
-_VERBS = frozenset(("is", "are", "was", "were", "has", "feels", "hurts"))
 _FLAT_DENIALS = frozenset(("no", "none", "nope", "nah", "never", "nothing"))
-# A listed phrase made of these alone ("do not want") is no sign: what it denies comes after it.
-_FUNCTION_WORDS = frozenset(
-    ["never", "no", "not", "had", "has", "have", "felt", "do", "does", "did", "want", "plan", "planning"]
-)
 _NAMES = {"history": "historical", "family_trait": "family"}
 
 
@@ -77,9 +70,10 @@ class Surroundings:
         self._cues: dict[str, list[Hit]] = {}
         self._papers: dict[int, bool] = {}
         self._stories: dict[int, bool] = {}
-        self._scope_ends = frozenset(start for start, _ in self.cue("scope_end"))
         self._sentences = split_sentences(tokens)
-        self._negated_by = self._sweep_negations()
+        self._negated_by = sweep_negations(catalogue, tokens, hits, language)
+        self._known: dict[tuple[Hit, ...], frozenset[str]] = {}
+        self._roles = [role for role in _CLAUSE_CUES if self.cue(role)]
         self._mark_general_sentences()
 
     def cue(self, role: str) -> list[Hit]:
@@ -91,6 +85,11 @@ class Surroundings:
 
     def contexts_of(self, items: tuple[Hit, ...]) -> frozenset[str]:
         """The names of every context that applies to a finding made of these hits."""
+        if items not in self._known:
+            self._known[items] = self._find_contexts(items)
+        return self._known[items]
+
+    def _find_contexts(self, items: tuple[Hit, ...]) -> frozenset[str]:
         own = {place for start, end in items for place in range(start, end)}
         found: set[str] = set()
         if any(self._is_negated(item, own) for item in items):
@@ -102,7 +101,7 @@ class Surroundings:
             sentence = self._sentences[self._tokens.sentences[item[0]]]
             if (sentence.general or self._is_paper(self._tokens.turns[item[0]])) and not first_aid:
                 found.add("definitional")
-            for role in _CLAUSE_CUES:
+            for role in self._roles:
                 if role == "hypothetical" and (first_aid or self._in_sentence("present", item)):
                     continue
                 if role in _PAST_CUES and (self._is_acute(item) or overlap(self.cue("background"), item)):
@@ -146,7 +145,7 @@ class Surroundings:
         if words[cue[0]] != "no" or end - cue[0] > 1 or end >= len(words):
             return False
         same = self._tokens.sentences[end] == self._tokens.sentences[cue[0]]
-        return same and words[end] not in _LIST_WORDS
+        return same and words[end] not in LIST_WORDS
 
     def _followed_by(self, role: str, item: Hit) -> bool:
         return any(
@@ -155,16 +154,27 @@ class Surroundings:
         )
 
     def _cue_covers(self, role: str, item: Hit, own: set[int]) -> bool:
-        """Whether a cue of that role stands in the item's clause; one of recovery, later in its sentence."""
+        """Whether a cue of that role stands in the item's clause; one of recovery, later in its sentence.
+
+        A cue that ends in "of" ("history of") speaks of what comes after it.
+        """
         if role == "history" and self._told_as_past(item):
             return True
         numbers = self._tokens.sentences if role == "resolved" else self._tokens.clauses
         first = item[1] if role == "resolved" else item[0] - _CUE_REACH
         last = item[0] if role == "family" else item[1] + _CUE_REACH
         return any(
-            numbers[cue[0]] == numbers[item[0]] and not own.issuperset(range(*cue))
+            (numbers[cue[0]] == numbers[item[0]] or self._introduces(cue, item))
+            and not own.issuperset(range(*cue))
+            and not (cue[0] > item[0] and self._tokens.words[cue[1] - 1] == "of")
             for cue in find_between(self.cue(role), first, last)
         )
+
+    def _introduces(self, cue: Hit, item: Hit) -> bool:
+        """Whether a cue heads what follows it: "family history: ..."."""
+        words, clauses = self._tokens.words, self._tokens.clauses
+        heads = cue[1] < len(words) and words[cue[1]] == ":"
+        return heads and clauses[cue[1]] == clauses[item[0]] and item[0] > cue[1]
 
     def _tells_long_story(self, item: Hit) -> bool:
         """Whether a long turn speaks of a long-standing matter, and this sentence of nothing new."""
@@ -219,6 +229,8 @@ class Surroundings:
         )
 
     def _in_sentence(self, role: str, item: Hit) -> bool:
+        if not self.cue(role):
+            return False
         sentence = self._sentences[self._tokens.sentences[item[0]]]
         return any_between(self.cue(role), sentence.start, sentence.end)
 
@@ -229,63 +241,6 @@ class Surroundings:
             self._tokens.clauses[cue[0]] == clause
             for cue in find_between(self.cue("acute"), item[0] - 14, item[1] + 14)
         )
-
-    def _sweep_negations(self) -> dict[int, Hit]:
-        """Which negation reaches which token."""
-        taken = self._consumed_by_phrases()
-        covered: dict[int, Hit] = {}
-        tokens, words = self._tokens, self._tokens.words
-        cues = self.cue("negation")
-        openings = {cue[0] for cue in cues}
-        for cue in cues:
-            if taken.get(cue[0], 0) >= cue[1] or self._is_interjection(cue):
-                continue
-            left = _REACH
-            place = cue[1]
-            while place < len(words) and left > 0 and tokens.clauses[place] == tokens.clauses[cue[0]]:
-                word = words[place]
-                if word in _LIST_WORDS:
-                    left = _REACH
-                if self._opens_subject(place) or (place in openings and place not in taken):
-                    break
-                covered[place] = cue
-                left -= 1
-                place += 1
-        return covered
-
-    def _is_interjection(self, cue: Hit) -> bool:
-        """Whether a bare "no" opens a sentence about someone: "no my chest hurts"."""
-        words = self._tokens.words
-        follows = words[cue[1]] if cue[1] < len(words) else ""
-        return (
-            words[cue[0]] == "no"
-            and cue[1] - cue[0] == 1
-            and (follows in self._catalogue.subjects or follows in _AND_WORDS)
-        )
-
-    def _opens_subject(self, place: int) -> bool:
-        """Whether a new subject or verb begins here, after "and" or a comma: the negation ends."""
-        words = self._tokens.words
-        if place + 1 >= len(words) or words[place] not in _AND_WORDS:
-            return place in self._scope_ends
-        if words[place] == "," and _VERBS.intersection(words[place + 2 : place + 5]):
-            return True
-        return words[place + 1] in self._catalogue.subjects
-
-    def _consumed_by_phrases(self) -> dict[int, int]:
-        """For each token the furthest end of a phrase that holds it: "not breathing", "not sure"."""
-        ends: dict[int, int] = {}
-        pseudo = self._catalogue.cues.get((self._language, "cue_pseudo_negation"), -1)
-        signs = self._catalogue.multiword
-        for phrase, found in self._hits.phrases().items():
-            numbers = self._catalogue.trie.lists_of[phrase]
-            if pseudo not in numbers and not numbers & signs:
-                continue
-            for start, end in found:
-                if end - start > 1 and not _FUNCTION_WORDS.issuperset(self._tokens.words[start:end]):
-                    for place in range(start, end):
-                        ends[place] = max(ends.get(place, 0), end)
-        return ends
 
     def _mark_general_sentences(self) -> None:
         """A sentence that asks about a subject, not about a person who has it."""

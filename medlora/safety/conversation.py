@@ -13,15 +13,17 @@ from medlora.safety.catalogue import Catalogue
 from medlora.safety.catalogue.hits import Hit
 from medlora.safety.decision import Finding
 from medlora.safety.encoded import reveal
+from medlora.safety.learned import find_crisis, weigh_words
 from medlora.safety.levels import Level
 from medlora.safety.match import Match, Reading
-from medlora.safety.tally import is_meant_otherwise
+from medlora.safety.tally import is_meant_otherwise, weigh_against, weigh_from
 from medlora.safety.tokens import Tokens
 
 POOLED_TURNS = 6
 STICKY_EMERGENCY_TURNS = 3
 _FRAGMENT_WORDS = 8
-_RULE_WEIGHT = 4
+_RULE_WEIGHT, _LEANS_AWAY = 4, -1.0
+_TAKEN_BACK = 2
 
 
 class Conversation:
@@ -84,8 +86,33 @@ class Conversation:
                     levels[turn] = max(levels.get(turn, Level.ANSWER), level)
                 if turn == self._last:
                     (live if level is not None else dropped).append(finding)
+        for turn in self._order[-POOLED_TURNS:]:
+            places = self._weigh_words(self.reading, turn, levels.get(turn), by_turn.get(turn, []))
+            if places:
+                levels[turn] = Level.CRISIS
+                if turn == self._last:
+                    live.append(self._finding_of_words(places))
         live += self._sticky(levels)
         return live, dropped
+
+    def _weigh_words(
+        self, reading: Reading, turn: int, level: Level | None, matches: Sequence[Match]
+    ) -> tuple[Hit, ...]:
+        """The words of a turn that weigh enough for a crisis where no sign has shown one yet."""
+        if level is Level.CRISIS or turn not in reading.tokens.turns:
+            return ()
+        places = find_crisis(reading, turn)
+        return () if places and self._is_denial("en", turn, matches, reading) else places
+
+    def _finding_of_words(self, places: tuple[Hit, ...]) -> Finding:
+        return self.make_finding(
+            concept="words_of_crisis",
+            level=Level.CRISIS,
+            items=places,
+            contexts=frozenset(),
+            source="learned from the labelled messages that come with medlora",
+            sign="Words that people in a crisis use, weighed together",
+        )
 
     def _turn_of(self, items: tuple[Hit, ...]) -> int:
         return max(self.reading.tokens.turns[item[0]] for item in items)
@@ -102,21 +129,30 @@ class Conversation:
         if match.rule.level is not Level.CRISIS:
             return match.level
         if match.level is Level.CRISIS:
-            otherwise = match.rule.items and is_meant_otherwise(reading, Level.CRISIS, turn, _RULE_WEIGHT)
-            return Level.CAUTION if otherwise and match.rule.language == "en" else match.level
+            listed = match.rule.items and match.rule.language == "en"
+            return Level.CAUTION if listed and self._is_meant_otherwise(reading, turn) else match.level
         if match.level is not None or match.contexts & {"definitional", "idiom", "family"}:
             return match.level
-        return None if self._is_denial(match.rule.language, turn, matches) else Level.CRISIS
+        return None if self._is_denial(match.rule.language, turn, matches, reading) else Level.CRISIS
 
-    def _is_denial(self, language: str, turn: int, matches: Sequence[Match]) -> bool:
+    def _is_meant_otherwise(self, reading: Reading, turn: int) -> bool:
+        """Whether a turn with a sign of a crisis is plainly about something else."""
+        if not weigh_against(reading, Level.CRISIS, turn):
+            return False
+        given = _RULE_WEIGHT if weigh_words(reading, turn).score > _LEANS_AWAY else 1
+        return is_meant_otherwise(reading, Level.CRISIS, turn, given)
+
+    def _is_denial(self, language: str, turn: int, matches: Sequence[Match], reading: Reading) -> bool:
         """Whether nothing in the turn takes the denial back."""
-        surroundings = self.reading.surroundings(language)
-        turns = self.reading.tokens.turns
+        surroundings = reading.surroundings(language)
+        turns = reading.tokens.turns
         knows_denials = (language, "cue_denial") in self._catalogue.cues
         if knows_denials and not any(turns[hit[0]] == turn for hit in surroundings.cue("denial")):
             return False
-        takes_back = (*surroundings.cue("contrast"), *surroundings.cue("distress"))
-        if any(turns[hit[0]] == turn for hit in takes_back):
+        if any(turns[hit[0]] == turn for hit in surroundings.cue("distress")):
+            return False
+        contrasts = [hit[1] for hit in surroundings.cue("contrast") if turns[hit[0]] == turn]
+        if contrasts and (language != "en" or weigh_from(reading, Level.CRISIS, contrasts[0]) >= _TAKEN_BACK):
             return False
         return not any(match.rule.level is Level.CRISIS and match.level is Level.CRISIS for match in matches)
 
@@ -154,7 +190,7 @@ class Conversation:
         return any(
             match.level is Level.CRISIS and self._settle(match, index, matches, reading) is Level.CRISIS
             for match in matches
-        )
+        ) or bool(self._weigh_words(reading, index, None, matches))
 
     def _says_safe(self, reading: Reading, index: int) -> bool:
         """Whether the user confirmed in that turn that they are safe."""

@@ -10,15 +10,19 @@ from typing import Any
 from medlora.errors import UserError
 from medlora.safety.levels import Level
 from medlora.safety.score import Labelled
+from medlora.safety.slips import with_slips
 
 MAX_LINE_CHARS = 2_000_000
 _DEFERRED = {"defer", "emergency", "crisis"}
 _ANSWERED = {"answer", "none", "benign", "safe"}
 
 
-def read_labelled(path: Path) -> Iterator[tuple[Labelled, bool]]:
+def read_labelled(
+    path: Path, *, only: Mapping[str, str] | None = None, slips: int = 0
+) -> Iterator[tuple[Labelled, bool]]:
     """Each message of a labelled file, and whether it carries a label.
 
+    only: fields a row must have, such as {"voice": "clinician"}. slips: typing slips to put into each turn.
     Raises: UserError with the line for a file or a line that cannot be read.
     """
     try:
@@ -29,16 +33,20 @@ def read_labelled(path: Path) -> Iterator[tuple[Labelled, bool]]:
         try:
             for number, line in enumerate(file, start=1):
                 if line.strip():
-                    yield _read_labelled_row(read_row(line, path.name, number), path.name, number)
+                    row = read_row(line, path.name, number)
+                    if all(str(row.get(key)) == value for key, value in (only or {}).items()):
+                        yield _read_labelled_row(row, path.name, number, slips)
         except UnicodeDecodeError as error:
             raise UserError(f"{path.name}: the file is not UTF-8 text; save it as UTF-8 JSONL") from error
 
 
-def _read_labelled_row(row: Mapping[str, Any], name: str, number: int) -> tuple[Labelled, bool]:
+def _read_labelled_row(row: Mapping[str, Any], name: str, number: int, slips: int) -> tuple[Labelled, bool]:
     label, level = row.get("label"), row.get("level")
     turns = tuple(read_message(row, name, number))
+    if slips:
+        turns = tuple({**turn, "content": with_slips(turn["content"], slips)} for turn in turns)
     identity = str(row.get("id", number))
-    concept = str(row.get("concept") or "")
+    concept, voice, context = (str(row.get(key) or "") for key in ("concept", "voice", "context"))
     for word in (level, label):
         if word is not None and word not in _DEFERRED | _ANSWERED | {"caution"}:
             raise UserError(
@@ -46,13 +54,13 @@ def _read_labelled_row(row: Mapping[str, Any], name: str, number: int) -> tuple[
                 "use answer, caution, defer, emergency or crisis"
             )
     if label == "caution" or (label is None and level == "caution"):
-        return Labelled(identity, turns, None, concept, number), True
+        return Labelled(identity, turns, None, concept, number, voice, context), True
     if level in _DEFERRED:
-        return Labelled(identity, turns, Level.parse(str(level)), concept, number), True
+        return Labelled(identity, turns, Level.parse(str(level)), concept, number, voice, context), True
     if label in _DEFERRED:
-        return Labelled(identity, turns, Level.parse(str(label)), concept, number), True
+        return Labelled(identity, turns, Level.parse(str(label)), concept, number, voice, context), True
     labelled = label is not None or level is not None
-    return Labelled(identity, turns, Level.ANSWER, concept, number), labelled
+    return Labelled(identity, turns, Level.ANSWER, concept, number, voice, context), labelled
 
 
 def read_row(line: str, name: str, number: int) -> dict[str, Any]:

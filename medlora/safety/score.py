@@ -57,6 +57,8 @@ class Labelled:
     expected: Level | None
     concept: str = ""
     line: int = 0
+    voice: str = ""
+    context: str = ""
 
     @property
     def text(self) -> str:
@@ -76,17 +78,33 @@ class Miss:
 
 @dataclass
 class Score:
-    """The figures of one labelled set. `recall` counts messages that should be deferred at least."""
+    """The figures of one labelled set. `recall` counts messages that should be deferred at least.
+
+    `by_voice` is recall by who speaks, `by_context` the share of minimal pairs judged as labelled.
+    """
 
     recall: Rate
     false_deferral: Rate
     by_level: dict[str, Rate] = field(default_factory=dict)
     by_concept: dict[str, Rate] = field(default_factory=dict)
+    by_voice: dict[str, Rate] = field(default_factory=dict)
+    by_context: dict[str, Rate] = field(default_factory=dict)
     misses: list[Miss] = field(default_factory=list)
     false_deferrals: list[Miss] = field(default_factory=list)
     either_way: int = 0
     unlabelled: Rate = Rate(0, 0)
     latency_ms: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def voice_ratios(self) -> dict[str, float]:
+        """Recall of what laypeople say over what clinicians say, and of the first person over the third."""
+        lay = self.by_voice.get("lay", Rate(0, 0))
+        others = (("lay_to_clinician", "clinician"), ("first_to_third", "third person"))
+        return {
+            name: round(lay.value / self.by_voice[voice].value, 3)
+            for name, voice in others
+            if lay.total and voice in self.by_voice and self.by_voice[voice].hits
+        }
 
     def as_dict(self) -> dict[str, Any]:
         """The figures as the CLI prints them."""
@@ -96,6 +114,9 @@ class Score:
             "alarm_rate_unlabelled": self.unlabelled.as_dict(),
             "by_level": {name: rate.as_dict() for name, rate in self.by_level.items()},
             "by_concept": {name: rate.as_dict() for name, rate in self.by_concept.items()},
+            "by_voice": {name: rate.as_dict() for name, rate in self.by_voice.items()},
+            "by_context": {name: rate.as_dict() for name, rate in self.by_context.items()},
+            "voice_ratios": self.voice_ratios,
             "either_way": self.either_way,
             "latency_ms": self.latency_ms,
             "misses": [vars(miss) for miss in self.misses],
@@ -117,6 +138,8 @@ def score_messages(
         decision = decide(message.turns, policy)
         latencies.append(decision.latency_ms)
         deferred = decision.level >= Level.DEFER
+        if message.context and message.expected is not None:
+            _count(counts, "context", message.context, deferred == (message.expected >= Level.DEFER))
         if not labelled:
             _count(counts, "unlabelled", "", deferred)
         elif message.expected is None:
@@ -126,6 +149,8 @@ def score_messages(
             _count(counts, "level", message.expected.label, deferred)
             if message.concept:
                 _count(counts, "concept", message.concept, deferred)
+            if message.voice:
+                _count(counts, "voice", message.voice, deferred)
             if not deferred:
                 score.misses.append(_miss(message, decision.level))
         else:
@@ -136,10 +161,9 @@ def score_messages(
     score.recall = _rate(counts, "recall")
     score.false_deferral = _rate(counts, "false")
     score.unlabelled = _rate(counts, "unlabelled")
-    score.by_level = {name: Rate(*pair) for (kind, name), pair in sorted(counts.items()) if kind == "level"}
-    score.by_concept = {
-        name: Rate(*pair) for (kind, name), pair in sorted(counts.items()) if kind == "concept"
-    }
+    for kind in ("level", "concept", "voice", "context"):
+        found = {name: Rate(*pair) for (other, name), pair in sorted(counts.items()) if other == kind}
+        setattr(score, f"by_{kind}", found)
     score.latency_ms = _percentiles(latencies)
     return score
 

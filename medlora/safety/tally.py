@@ -38,7 +38,7 @@ def add_up(reading: TallyReading, settled: Level) -> list[tuple[Tally, tuple[Hit
         present = hits.present & tally.weights.keys()
         if sum(tally.weights[number] for number in present) < needs or tally.core.isdisjoint(present):
             continue
-        needs += _weigh_against(tally, hits, first)
+        needs += _weigh_against(tally, hits, first, len(tokens))
         events = sorted((hit, number) for number in present for hit in hits.of(number) if hit[0] >= first)
         reached = _reach(tally, needs, events, reading)
         if reached:
@@ -51,27 +51,80 @@ def is_meant_otherwise(reading: TallyReading, level: Level, turn: int, given: in
 
     given: what the rule itself weighs.
     """
-    turns = reading.tokens.turns
+    first, last = find_turn(reading.tokens, turn)
     for tally in reading.catalogue.tallies:
-        if tally.rule.level is not level or not tally.against.keys() & reading.hits.present:
-            continue
-        first, last = turns.index(turn), len(turns) - turns[::-1].index(turn)
-        against = sum(
-            weight
-            for number, weight in tally.against.items()
-            if number in reading.hits and any(first <= hit[0] < last for hit in reading.hits.of(number))
-        )
-        if against and given + _evidence(tally, reading, first, last) < tally.needs + against:
-            return True
+        if tally.rule.level is level and tally.against.keys() & reading.hits.present:
+            against = _weigh_against(tally, reading.hits, first, last)
+            if against and given + _evidence(tally, reading, first, last) < tally.needs + against:
+                return True
     return False
 
 
-def _evidence(tally: Tally, reading: TallyReading, first: int, last: int) -> int:
+def weigh_turn(reading: TallyReading, level: Level, turn: int) -> int:
+    """The most that speaks for a level in a turn, what speaks against it taken off."""
+    first, last = find_turn(reading.tokens, turn)
+    return max(
+        (
+            _evidence(tally, reading, first, last) - _weigh_against(tally, reading.hits, first, last)
+            for tally in reading.catalogue.tallies
+            if tally.rule.level is level
+        ),
+        default=0,
+    )
+
+
+def weigh_against(reading: TallyReading, level: Level, turn: int) -> int:
+    """The most that a turn holds of words that speak against a level."""
+    first, last = find_turn(reading.tokens, turn)
+    return max(
+        (
+            _weigh_against(tally, reading.hits, first, last)
+            for tally in reading.catalogue.tallies
+            if tally.rule.level is level
+        ),
+        default=0,
+    )
+
+
+def find_turn(tokens: Tokens, turn: int) -> tuple[int, int]:
+    """Where a turn begins and ends, the end exclusive."""
+    first = tokens.turns.index(turn)
+    return first, len(tokens) - tokens.turns[::-1].index(turn)
+
+
+def _weigh_against(tally: Tally, hits: Hits, first: int, last: int) -> int:
+    """What stands between two places of words that say it is meant otherwise."""
+    return sum(
+        weight
+        for number, weight in tally.against.items()
+        if number in hits and any(first <= hit[0] < last for hit in hits.of(number))
+    )
+
+
+def weigh_from(reading: TallyReading, level: Level, first: int) -> int:
+    """The most that speaks for a level from a place to the end of its turn, a word of self or wish aside."""
+    turns = reading.tokens.turns
+    last = first
+    while last < len(turns) and turns[last] == turns[first]:
+        last += 1
+    return max(
+        (
+            _evidence(tally, reading, first, last, lightest=2)
+            for tally in reading.catalogue.tallies
+            if tally.rule.level is level
+        ),
+        default=0,
+    )
+
+
+def _evidence(tally: Tally, reading: TallyReading, first: int, last: int, lightest: int = 1) -> int:
     """All that speaks for a tally between two places."""
     keeps = reading.catalogue.concepts[tally.rule.concept].keeps
     surroundings = reading.surroundings("en")
     holding: dict[int, Hit] = {}
     for number in reading.hits.present & tally.weights.keys():
+        if tally.weights[number] < lightest:
+            continue
         for hit in reading.hits.of(number):
             inside = first <= hit[0] < last
             if (
@@ -81,15 +134,6 @@ def _evidence(tally: Tally, reading: TallyReading, first: int, last: int) -> int
                 holding[number] = hit
                 break
     return _weigh(tally, holding)
-
-
-def _weigh_against(tally: Tally, hits: Hits, first: int) -> int:
-    """What the last turn holds of words that say it is meant otherwise."""
-    return sum(
-        weight
-        for number, weight in tally.against.items()
-        if number in hits and hits.of(number)[-1][0] >= first
-    )
 
 
 def _reach(

@@ -14,6 +14,7 @@ _TOKEN = re.compile(
 )
 _SPACED = re.compile(r"(?<![^\W_])(?:[^\W\d_][ .\-*_·]{1,2}){3,40}[^\W\d_](?![^\W_])")
 _LEET = str.maketrans("013457@$", "oieastas")
+_LEAST_UNDOUBLED = 4
 _SENTENCE = frozenset(".!?\n")
 
 
@@ -45,6 +46,7 @@ class WordForms:
     breaks: frozenset[str]
     known: Callable[[str], bool]
     known_form: Callable[[str], bool]
+    listed: Callable[[str], bool]
     correct: Callable[[str], str | None]
     common: frozenset[str]
 
@@ -150,7 +152,18 @@ class Tokenizer:
             if shorter != word and forms.known(shorter):
                 return (shorter,)
         word = re.sub(r"(.)\1{2,}", r"\1", word)
-        return (forms.correct(word) or word,)
+        meant = self._undouble(word) or forms.correct(word) or word
+        return forms.expansions.get(meant, (meant,))
+
+    def _undouble(self, word: str) -> str | None:
+        """The listed word that is meant where one letter was typed twice: "haard"."""
+        if word in self._forms.common:
+            return None
+        for doubled in re.finditer(r"(.)\1", word):
+            shorter = word[: doubled.start()] + word[doubled.start() + 1 :]
+            if len(shorter) >= _LEAST_UNDOUBLED and self._forms.listed(shorter):
+                return shorter
+        return None
 
     def _split_apostrophe(self, word: str) -> tuple[str, ...]:
         if "'" not in word:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 _MIN_LETTERS, _LONG_LETTERS, _MAX_LETTERS = 5, 8, 24
+_LONG_ENOUGH = 7
 
 
 def edit_distance(left: str, right: str, limit: int) -> int:
@@ -45,32 +46,50 @@ def _deletions(word: str, count: int) -> set[str]:
 
 
 class TypoIndex:
-    """From a misspelt word to the critical word it most likely means."""
+    """From a misspelt word to the word of the catalogue that it most likely means.
 
-    def __init__(self, critical: Iterable[str], common: Iterable[str]) -> None:
+    critical: words that may be one or two slips away. near: the other words of the signs, one slip
+    away at most and begun with the same letter.
+    """
+
+    def __init__(self, critical: Iterable[str], common: Iterable[str], near: Iterable[str] = ()) -> None:
         self._critical = frozenset(critical)
+        self._near = frozenset(near) - self._critical
         self._common = frozenset(common)
         self._index: dict[str, list[str]] = {}
-        for word in sorted(self._critical):
-            distance = allowed_distance(word)
+        for word in sorted(self._critical | self._near):
+            distance = min(allowed_distance(word), 2 if word in self._critical else 1)
             if distance:
                 for key in _deletions(word, distance):
                     self._index.setdefault(key, []).append(word)
 
     def correct(self, word: str) -> str | None:
-        """The critical word meant, or None: too short, too far, common, or right as it is."""
+        """The word meant, or None: too short, too far, common, or right as it is."""
         if (
             not _MIN_LETTERS - 1 <= len(word) <= _MAX_LETTERS
             or word in self._common
             or word in self._critical
+            or word in self._near
         ):
             return None
-        best: tuple[int, str] | None = None
+        best: tuple[int, bool, bool, str] | None = None
         for key in _deletions(word, 2 if len(word) >= _LONG_LETTERS else 1):
             for target in self._index.get(key, ()):
-                # Two slips are believed only when the word still begins the same way.
-                limit = allowed_distance(target) if word[0] == target[0] else 1
+                limit = self._limit(word, target)
                 distance = edit_distance(word, target, limit)
-                if distance <= limit and (best is None or (distance, target) < best):
-                    best = (distance, target)
-        return best[1] if best else None
+                if distance <= limit:
+                    # Of two that are as near, the one of the same letters, then the critical one.
+                    other_letters = sorted(word) != sorted(target)
+                    rank = (distance, other_letters, target not in self._critical, target)
+                    best = rank if best is None else min(best, rank)
+        return best[-1] if best else None
+
+    def _limit(self, word: str, target: str) -> int:
+        """How far a word may be from a target: two slips only when the word still begins the same way."""
+        same_start = word[0] == target[0]
+        if target not in self._near:
+            return allowed_distance(target) if same_start else 1
+        # A letter in place of another makes too many short words of one another: "sword", "swore".
+        replaced = len(word) == len(target) and sorted(word) != sorted(target)
+        short = len(word) < (_LONG_ENOUGH if replaced else _MIN_LETTERS)
+        return 1 if same_start and not short else 0

@@ -69,12 +69,20 @@ def explain(text: str, settings: Mapping[str, Any] | None = None) -> dict[str, A
     }
 
 
-def score_file(ws: Workspace, path: Path, settings: Mapping[str, Any] | None = None) -> Score:
+def score_file(
+    ws: Workspace,
+    path: Path,
+    settings: Mapping[str, Any] | None = None,
+    *,
+    only: Mapping[str, str] | None = None,
+    slips: int = 0,
+) -> Score:
     """The figures over a labelled JSONL file.
 
     Each line holds `text` or `turns`, and `label` (answer, caution, defer) or `level` (answer to crisis).
     Lines labelled caution may be answered or deferred. Lines without a label count for the alarm rate.
+    only: fields a line must have. slips: typing slips to put into each message.
     Raises: UserError for a file or a line that cannot be read.
     """
     del ws
-    return score_messages(read_labelled(path), Policy.from_settings(settings or {}))
+    return score_messages(read_labelled(path, only=only, slips=slips), Policy.from_settings(settings or {}))

@@ -37,7 +37,8 @@ def show_score(score: Score, name: str) -> str:
         told = present.notice("info", "No miss", "Every message was judged as it is labelled.")
     levels = _rates("By level", "deferred", score.by_level)
     concepts = _rates("By concept", "recall", score.by_concept)
-    return f'<div class="ml-stack">{figures}{aside}{told}{levels}{concepts}</div>'
+    voices = _rates("By voice", "recall", score.by_voice)
+    return f'<div class="ml-stack">{figures}{aside}{told}{levels}{concepts}{voices}</div>'
 
 
 def _describe(score: Score, name: str) -> str:

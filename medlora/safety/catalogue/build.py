@@ -80,6 +80,7 @@ def read_files() -> tuple[tuple[CatalogueFile, ...], str]:
     """
     digest = hashlib.sha256()
     files = []
+    digest.update((FOLDER / "learned.tsv").read_bytes().replace(b"\r\n", b"\n"))
     for path in sorted(FOLDER.rglob("*.yaml")):
         data = path.read_bytes().replace(b"\r\n", b"\n")
         digest.update(path.relative_to(FOLDER).as_posix().encode() + b"\0" + data)
@@ -110,7 +111,7 @@ def load_catalogue() -> Catalogue:
             if " " in plain:
                 multiword.add(number)
     trie.freeze()
-    tokenizer = Tokenizer(forms.for_tokenizer(trie))
+    tokenizer = Tokenizer(forms.for_tokenizer(trie, _words_of_signs(rules, tallies, terms, forms)))
     by_first: dict[int, list[Rule]] = {}
     for rule in rules:
         by_first.setdefault(rule.items[0], []).append(rule)
@@ -141,6 +142,19 @@ def _signs(rules: Iterable[Rule], tallies: Iterable[Tally]) -> set[int]:
     """The term lists that speak for a finding, not those that only speak against one."""
     counting = {number for rule in rules for number in rule.items}
     return counting.union(*(tally.weights for tally in tallies))
+
+
+def _words_of_signs(
+    rules: Iterable[Rule], tallies: Iterable[Tally], terms: TermRegister, forms: _WordForms
+) -> set[str]:
+    """The words that signs are made of, whose slips are put right."""
+    return {
+        word
+        for number in _signs(rules, tallies)
+        for phrase in terms.phrases[number]
+        for word in forms.plain(phrase).split()
+        if word.isalpha()
+    }
 
 
 def _register_measure(
@@ -226,15 +240,16 @@ class _WordForms:
             words += self.expansions.get(word) or (word.removesuffix("'s"),)
         return " ".join(words)
 
-    def for_tokenizer(self, trie: PhraseTrie) -> WordForms:
+    def for_tokenizer(self, trie: PhraseTrie, near: Iterable[str]) -> WordForms:
         common = frozenset(self._lookalikes) | self.fillers | self.subjects | self.persons | self.numbers
-        typos = TypoIndex(self._critical, common)
+        typos = TypoIndex(self._critical, common, near)
         return WordForms(
             expansions=self.expansions,
             contextual=self.contextual,
             breaks=self.breaks,
             known=trie.knows,
             known_form=trie.knows_form,
+            listed=trie.lists_word,
             correct=typos.correct,
             common=common,
         )

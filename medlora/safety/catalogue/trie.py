@@ -66,6 +66,10 @@ class PhraseTrie:
             return True
         return any(_ENDING.fullmatch(word[len(key) - 1 :]) for key in self._find_prefixes(word))
 
+    def lists_word(self, word: str) -> bool:
+        """Whether a phrase holds this very word."""
+        return word in self._literals
+
     def is_filler(self, word: str) -> bool:
         """Whether a phrase may skip this word."""
         return word in self._fillers

@@ -1,0 +1,128 @@
+"""Words that weigh for or against a crisis, learned from labelled messages: a sum, explained word by word.
+
+Why: people speak of a crisis in more ways than rules can list. Each word, pair and triple of words carries a
+weight; what a stretch of the message weighs is their sum over the root of their number. The weights are data
+(`catalogue/learned.tsv`), made by `python -m medlora.safety.learning` from the shipped labelled messages.
+Not covered: languages other than English.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Container, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from medlora.safety.catalogue.hits import Hit
+from medlora.safety.levels import Level
+from medlora.safety.match import Reading
+from medlora.safety.tally import find_turn, weigh_against, weigh_turn
+
+WEIGHTS = Path(__file__).resolve().parent / "catalogue" / "learned.tsv"
+SCALE = 1000
+STEM_LETTERS = 4
+WINDOW_WORDS = 40
+WINDOW_STEP = 20
+_SHOWN = 3
+_ALONE, _BACKED, _BACKING, _PER_AGAINST = 2.0, 0.0, 3, 0.4
+_LONG_WORDS, _LONG_SCORE, _LONG_BACKING = 45, 2.5, 6
+
+
+@dataclass(frozen=True)
+class Weights:
+    """The weight of each feature, and of having none. `openers` are the words that begin a longer one."""
+
+    bias: float
+    features: dict[str, float]
+    openers: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Weighed:
+    """The heaviest stretch of a text: its score, and the places that speak for a crisis most."""
+
+    score: float
+    places: tuple[Hit, ...]
+
+
+@cache
+def load_weights() -> Weights:
+    """The shipped weights, read once per process."""
+    rows = (line.rsplit("\t", 1) for line in WEIGHTS.read_text("utf-8").splitlines() if line[:2] != "# ")
+    features = {name: int(weight) / SCALE for name, weight in rows}
+    return make_weights(features.pop("(bias)"), features)
+
+
+def make_weights(bias: float, features: dict[str, float]) -> Weights:
+    """Weights ready to weigh with."""
+    return Weights(bias, features, frozenset(name.split(" ", 1)[0] for name in features if " " in name))
+
+
+def list_features(
+    words: Sequence[str], openers: Container[str] | None = None
+) -> Iterator[tuple[str, int, int]]:
+    """Each feature of a run of words with its place: a word, its stem, two, three, two with a gap.
+
+    Shapes: (name, start, end), the end exclusive. openers: only these begin more than a word.
+    """
+    total = len(words)
+    for place, word in enumerate(words):
+        yield word, place, place + 1
+        if len(word) > STEM_LETTERS:
+            yield f"{word[:STEM_LETTERS]}*", place, place + 1
+        if place + 1 < total and (openers is None or word in openers):
+            yield f"{word} {words[place + 1]}", place, place + 2
+            if place + 2 < total:
+                yield f"{word} {words[place + 1]} {words[place + 2]}", place, place + 3
+                yield f"{word} _ {words[place + 2]}", place, place + 3
+
+
+def weigh(words: Sequence[str], weights: Weights) -> Weighed:
+    """What the heaviest stretch of a text weighs; linear in its length."""
+    kept = [place for place, word in enumerate(words) if word.isalpha()]
+    plain = [words[place] for place in kept]
+    sums, counts = [0.0] * (len(plain) + 1), [0] * (len(plain) + 1)
+    found: list[tuple[float, int, int]] = []
+    for name, start, end in list_features(plain, weights.openers):
+        weight = weights.features.get(name)
+        if weight is not None:
+            sums[start] += weight
+            counts[start] += 1
+            found.append((weight, start, end))
+    best, span = float("-inf"), (0, 0)
+    for first in range(0, max(1, len(plain) - WINDOW_STEP), WINDOW_STEP):
+        last = len(plain) if len(plain) - first <= WINDOW_WORDS + WINDOW_STEP else first + WINDOW_WORDS
+        number = sum(counts[first:last])
+        score = sum(sums[first:last]) / math.sqrt(number or 1) + weights.bias
+        if score > best:
+            best, span = score, (first, last)
+        if last == len(plain):
+            break
+    inside = sorted((hit for hit in found if span[0] <= hit[1] and hit[2] <= span[1]), reverse=True)
+    places = sorted({(kept[start], kept[end - 1] + 1) for _, start, end in inside[:_SHOWN]})
+    return Weighed(best, tuple(places))
+
+
+def find_crisis(reading: Reading, turn: int) -> tuple[Hit, ...]:
+    """The places of a turn whose words weigh enough for a crisis; none when they do not.
+
+    Either the words weigh much alone, or they lean that way and so do the listed families of evidence. A long
+    message must weigh more: among many words some always do.
+    """
+    first, last = find_turn(reading.tokens, turn)
+    weighed = weigh_words(reading, turn)
+    if last - first > _LONG_WORDS:
+        enough = weighed.score > _LONG_SCORE and weigh_turn(reading, Level.CRISIS, turn) >= _LONG_BACKING
+    else:
+        alone = weighed.score - _PER_AGAINST * weigh_against(reading, Level.CRISIS, turn) > _ALONE
+        backed = weighed.score > _BACKED and weigh_turn(reading, Level.CRISIS, turn) >= _BACKING
+        enough = alone or backed
+    return weighed.places if enough else ()
+
+
+def weigh_words(reading: Reading, turn: int) -> Weighed:
+    """What the words of a turn weigh; the places are those of the whole reading."""
+    first, last = find_turn(reading.tokens, turn)
+    weighed = weigh(reading.tokens.words[first:last], load_weights())
+    return Weighed(weighed.score, tuple((start + first, end + first) for start, end in weighed.places))
