@@ -38,7 +38,7 @@ def data_seed(config: Config) -> int:
     return training.seed if training.data_seed is None else training.data_seed
 
 
-def count_steps(config: Config, rows_train: int, processes: int = 1) -> int:
+def count_steps(config: Config, rows_train: int) -> int:
     """Optimizer steps of a run on that many records.
 
     Source: transformers' Trainer: batches round up, steps per epoch round up, epochs may be fractions.
@@ -46,7 +46,7 @@ def count_steps(config: Config, rows_train: int, processes: int = 1) -> int:
     training = config.training
     if training.max_steps > 0:
         return training.max_steps
-    batches = math.ceil(rows_train / (training.per_device_train_batch_size * processes))
+    batches = math.ceil(rows_train / (training.per_device_train_batch_size * training.num_processes))
     per_epoch = max(1, math.ceil(batches / training.gradient_accumulation_steps))
     return max(1, math.ceil(training.num_train_epochs * per_epoch))
 

@@ -208,6 +208,23 @@ class TrainingSettings(Section):
         le=1000,
         unit="evaluations",
     )
+    num_processes: int = setting(
+        1,
+        "Processes",
+        "How many copies of the model learn at once, each on its own GPU (or its share of a CPU's cores) and "
+        "its own records: what a step sees is batch size × accumulation × processes.",
+        ge=1,
+        le=64,
+        unit="processes",
+    )
+    devices: list[int] | Literal["all"] = setting(
+        "all",
+        "GPUs used",
+        "Which GPUs the run may use, by number from 0; the first ones when it needs fewer. Two runs on "
+        "different GPUs go at the same time.",
+        example="[0, 1]",
+        bounds="a list of numbers, or all",
+    )
     gradient_checkpointing: bool = setting(
         False,
         "Gradient checkpointing",
@@ -272,6 +289,13 @@ class TrainingSettings(Section):
         ge=0,
         le=2**32 - 1,
     )
+
+    @field_validator("devices")
+    @classmethod
+    def _refuse_odd_numbers(cls, value: list[int] | str) -> list[int] | str:
+        if isinstance(value, list) and (not value or min(value) < 0 or len(set(value)) < len(value)):
+            raise ValueError("the numbers of GPUs count from 0, each once")
+        return value
 
     @field_validator("max_steps")
     @classmethod

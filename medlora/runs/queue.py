@@ -20,6 +20,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from medlora.errors import UserError
+from medlora.runs.devices import MAIN, in_each_others_way, visible_gpus
 from medlora.runs.events import append_event, last_event
 from medlora.runs.live import is_over, observe
 from medlora.runs.process import Launch, ProcessMark, is_alive, spawn_worker
@@ -159,12 +160,13 @@ def dispatch(ws: Workspace, command: tuple[str, ...] | None = None) -> list[str]
     """
     started = []
     with lock_queue(ws):
-        busy = {_device(run) for run in _owners(ws)}
+        busy = [device_of(run) for run in _owners(ws)]
         for run, _ in waiting_runs(ws):
-            device = _device(run)
-            if device in busy:
+            device = device_of(run)
+            hindered = any(in_each_others_way(device, other) for other in busy)
+            busy.append(device)  # also for one that waits: nobody who came later may overtake it
+            if hindered:
                 continue
-            busy.add(device)
             if _start(ws, run, command):
                 started.append(run.run_id)
     return started
@@ -191,8 +193,9 @@ def _owners(ws: Workspace) -> list[RunPaths]:
     return owners
 
 
-def _device(run: RunPaths) -> str:
-    return str(load_record(run).get("device") or "main")
+def device_of(run: RunPaths) -> str:
+    """What the run owns while it goes."""
+    return str(load_record(run).get("device") or MAIN)
 
 
 def _is_lean(run: RunPaths, record: dict[str, Any]) -> bool:
@@ -205,11 +208,13 @@ def _start(ws: Workspace, run: RunPaths, command: tuple[str, ...] | None) -> boo
     own = ProcessMark.own()
     append_event(run, "launching", pid=own.pid, pid_start=own.start)
     record = load_record(run)
-    tracker = str(record["config"].get("training", {}).get("report_to", "none"))
+    training = record["config"].get("training", {})
+    tracker = str(training.get("report_to", "none"))
     launch = Launch(
         offline=record.get("needs_network") is not True,
         keeps=KEYS.get(tracker, ()),
         lean=_is_lean(run, record),
+        gpus=visible_gpus(training, os.environ),
     )
     try:
         mark = spawn_worker(ws, run, replace(launch, command=command) if command else launch)

@@ -26,6 +26,7 @@ from medlora.models.architecture import ArchitectureFacts, facts_from_config, fi
 from medlora.models.files import read_settings
 from medlora.models.hardware import Hardware, report_hardware
 from medlora.runs.process import worker_environment
+from medlora.services.devices import share_of
 from medlora.workspace import Workspace, make_private, write_json
 
 _GIB = 2**30
@@ -111,7 +112,8 @@ def _ask(ws: Workspace, config: Config, longest: int | None) -> _Asked:
         )
     facts = facts_from_config(settings)
     modules, _, _ = fit_target_modules(config.lora.target_modules, facts)
-    return _Asked(config, settings, facts, modules, _as_device(report_hardware(ws)), longest)
+    hardware = share_of(report_hardware(ws), config)
+    return _Asked(config, settings, facts, modules, _as_device(hardware), longest)
 
 
 def _as_device(hardware: Hardware) -> Device:

@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from medlora.config.memory import Forecast
 from medlora.config.plan import evaluates
@@ -16,27 +16,19 @@ from medlora.dataset.store import find_source
 from medlora.errors import UserError
 from medlora.models.files import STARTER, find_model, local_folder, read_facts
 from medlora.models.hardware import Hardware, report_hardware
-from medlora.runs.queue import find_active
+from medlora.runs.devices import choose_device, in_each_others_way
+from medlora.runs.queue import device_of, find_active
 from medlora.runs.store import load_record
 from medlora.runs.tracker import REMOTE, explain_missing, missing_package
 from medlora.services import configure, data
 from medlora.services.configure import Examination
+from medlora.services.devices import Check, check_devices, share_of
 from medlora.services.run_time import Load, forecast_time
 from medlora.workspace import Workspace
 
-Status = Literal["ok", "notice", "problem"]
 _GIB = 2**30
 _STARTER_GIB = 0.6
 _PARTS = {"logits": "word scores"}
-
-
-@dataclass(frozen=True)
-class Check:
-    """One line of the list: what was looked at and what was found."""
-
-    name: str
-    status: Status
-    message: str
 
 
 @dataclass(frozen=True)
@@ -129,13 +121,14 @@ def list_checks(
         checks += _check_rows(config, source, consent)
     checks.append(_check_model(ws, config))
     hardware = report_hardware(ws)
+    checks += check_devices(config, hardware)
     checks += _check_memory(ws, config, hardware)
     if isinstance(source, Source) and source.usable:
         load = Load(source.usable, source.size_bytes / max(1, source.rows))
         checks.append(Check("Time", *forecast_time(ws, config, load, hardware)))
     checks.append(_check_disk(ws, config))
     checks += _check_tracker(config)
-    checks += _check_queue(ws)
+    checks += _check_queue(ws, choose_device(config.training.model_dump(), has_gpus=hardware.kind == "cuda"))
     return checks
 
 
@@ -216,8 +209,10 @@ def _check_memory(ws: Workspace, config: Config, hardware: Hardware) -> Iterator
     except UserError:
         yield Check("Memory", "notice", "The need is known once the model is here.")
         return
-    need = f"About {forecast.total_gib:.1f} GiB are needed ({_largest_parts(forecast)})"
-    have = f"{hardware.free_gib:.1f} of {hardware.total_gib:.1f} GiB are free on {hardware.name}"
+    hardware = share_of(hardware, config)
+    each = " for each process" if config.training.num_processes > 1 else ""
+    need = f"About {forecast.total_gib:.1f} GiB are needed{each} ({_largest_parts(forecast)})"
+    have = f"{hardware.free_gib:.1f} of {hardware.total_gib:.1f} GiB are free{each} on {hardware.name}"
     if forecast.total_gib > hardware.total_gib:
         yield Check(
             "Memory",
@@ -274,8 +269,8 @@ def _check_tracker(config: Config) -> Iterator[Check]:
         yield Check("Tracker", "notice", f"Figures and settings (no texts) also go to {name}.")
 
 
-def _check_queue(ws: Workspace) -> Iterator[Check]:
+def _check_queue(ws: Workspace, device: str) -> Iterator[Check]:
     active = find_active(ws)
-    if active is not None:
+    if active is not None and in_each_others_way(device, device_of(active)):
         name = load_record(active).get("adapter_name", active.run_id)
         yield Check("Queue", "notice", f"{name} is training or waiting already; this run starts after it.")

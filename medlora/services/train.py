@@ -10,15 +10,18 @@ from medlora.config.resolve import Resolved
 from medlora.config.schema import Config
 from medlora.errors import ConfigError, UserError
 from medlora.models.files import model_at_hand
+from medlora.models.hardware import report_hardware
 from medlora.runs import queue, watchdog
+from medlora.runs.devices import choose_device
 from medlora.runs.live import observe
 from medlora.runs.state import ACTIVE
 from medlora.runs.stop import request_stop
 from medlora.runs.store import RunRequest, default_adapter_name, find_run, load_record, remove_run
 from medlora.services import configure
 from medlora.services.configure import Examination
+from medlora.services.devices import Check
 from medlora.services.extend import change_settings, length_of, lengthen
-from medlora.services.preflight import Check, Consent, Source, find_rows, list_checks
+from medlora.services.preflight import Consent, Source, find_rows, list_checks
 from medlora.services.run_reading import RunSummary, RunView, list_runs, view
 from medlora.workspace import Workspace, check_name
 
@@ -113,6 +116,9 @@ def _make_request(ws: Workspace, resolved: Resolved, source: Source, options: St
         phi_acknowledged=source.phi_settled or options.consent.phi_acknowledged,
         needs_network=not model_at_hand(ws, model),
         token=options.token,
+        device=choose_device(
+            resolved.config.training.model_dump(), has_gpus=report_hardware(ws).kind == "cuda"
+        ),
     )
 
 

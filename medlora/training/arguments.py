@@ -58,6 +58,8 @@ def training_arguments(
         remove_unused_columns=False,
         report_to=training.report_to,
         neftune_noise_alpha=training.neftune_noise_alpha,
+        ddp_find_unused_parameters=False,
+        ddp_broadcast_buffers=False,
         log_level="error",
         disable_tqdm=True,
     )

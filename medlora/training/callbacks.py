@@ -16,6 +16,7 @@ from medlora.runs.events import append_event
 from medlora.training.checkpoints import MANIFEST, seal
 from medlora.training.device import memory_now_gib, memory_peak_gib
 from medlora.training.fit import NonFiniteLossError
+from medlora.training.ranks import ALONE, Ranks
 from medlora.training.stopping import StopWish
 from medlora.workspace import RunPaths
 
@@ -79,7 +80,7 @@ class Reporter(TrainerCallback):
         logs: dict[str, float] | None = None,
         **kwargs: Any,
     ) -> None:
-        if not logs or "loss" not in logs:
+        if not logs or "loss" not in logs or not state.is_world_process_zero:
             return
         tokens, seconds = int(state.num_input_tokens_seen), self.training_seconds
         fresh, spent = tokens - self._tokens_logged, seconds - self._seconds_logged
@@ -111,15 +112,18 @@ class Reporter(TrainerCallback):
         metrics: dict[str, float] | None = None,
         **kwargs: Any,
     ) -> None:
-        if metrics and "eval_loss" in metrics:
+        if metrics and "eval_loss" in metrics and state.is_world_process_zero:
             append_event(self._run, "eval", step=state.global_step, eval_loss=round(metrics["eval_loss"], 6))
 
 
 class Checkpointer(TrainerCallback):
     """A checkpoint at least every five minutes and at every new best; sealed when it is whole."""
 
-    def __init__(self, run: RunPaths, keep_best: bool, every_s: float = SAVE_AT_LEAST_EVERY_S) -> None:
+    def __init__(
+        self, run: RunPaths, keep_best: bool, every_s: float = SAVE_AT_LEAST_EVERY_S, ranks: Ranks = ALONE
+    ) -> None:
         self._run = run
+        self._ranks = ranks
         self._keep_best = keep_best
         self._every_s = every_s
         self._saved_s = time.monotonic()
@@ -127,7 +131,7 @@ class Checkpointer(TrainerCallback):
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        if time.monotonic() - self._saved_s >= self._every_s:
+        if any(self._ranks.any(time.monotonic() - self._saved_s >= self._every_s)):
             control.should_save = True
 
     def on_evaluate(
@@ -150,10 +154,14 @@ class Checkpointer(TrainerCallback):
     def on_save(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
+        """Why the waiting: each process saves its own state of randomness, and one seals them all."""
         path = checkpoint_path(args, state.global_step)
-        seal(path, state.global_step)
+        self._ranks.wait()
+        if self._ranks.first:
+            seal(path, state.global_step)
+            append_event(self._run, "checkpoint", step=state.global_step, name=path.name)
+        self._ranks.wait()
         self._saved_s = time.monotonic()
-        append_event(self._run, "checkpoint", step=state.global_step, name=path.name)
 
 
 class EarlyStopping(TrainerCallback):
@@ -197,8 +205,9 @@ class LongerSchedule(TrainerCallback):
 class Stopper(TrainerCallback):
     """Stops at the next micro-batch when that was asked for, with a checkpoint of the last whole step."""
 
-    def __init__(self, stop: StopWish) -> None:
+    def __init__(self, stop: StopWish, ranks: Ranks = ALONE) -> None:
         self._stop = stop
+        self._ranks = ranks
         self._random_states: tuple[Any, ...] | None = None
         self.stopped = False
 
@@ -206,7 +215,7 @@ class Stopper(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         self._random_states = _random_states()
-        if self._stop.requested and state.global_step < state.max_steps:
+        if self._asked() and state.global_step < state.max_steps:
             control.should_log = True
             self._end(args, state, control)
 
@@ -217,10 +226,14 @@ class Stopper(TrainerCallback):
 
         Why the latter: a resumed run draws it again, and ends as if it had never been stopped.
         """
-        if self._stop.requested:
+        if self._asked():
             if self._random_states is not None:
                 _restore_random_states(self._random_states)
             self._end(args, state, control)
+
+    def _asked(self) -> bool:
+        """Whether any of the processes knows of the wish: all stop at the same step."""
+        return any(self._ranks.any(self._stop.requested))
 
     def _end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl) -> None:
         self.stopped = True

@@ -63,7 +63,9 @@ def problem_of(path: Path) -> str | None:
         return "its manifest cannot be read"
     if match is None or step != int(match[1]):
         return "its manifest belongs to another step"
-    absent = sorted(REQUIRED - digests.keys())
+    # With several processes each has a state of randomness of its own.
+    several = {"rng_state.pth"} if "rng_state_0.pth" in digests else set()
+    absent = sorted(REQUIRED - digests.keys() - several)
     if absent:
         return f"{absent[0]} was never saved"
     for name, digest in sorted(digests.items()):

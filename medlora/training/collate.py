@@ -67,6 +67,12 @@ class PaddedCollator:
         return {name: torch.tensor(values) for name, values in columns.items()}
 
 
+def blank_row(row: Example) -> Example:
+    """A row from which nothing is learned, for a process that has no other left in a step."""
+    ids = row["input_ids"][:2]
+    return {"input_ids": ids, "labels": [IGNORED] * len(ids)}
+
+
 def count_tokens(batch: dict[str, Any]) -> int:
     """Real tokens in a batch, padding left out."""
     mask = batch.get("attention_mask")

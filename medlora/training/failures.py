@@ -6,6 +6,7 @@ import errno
 
 from medlora.errors import UserError
 from medlora.training.fit import NonFiniteLossError
+from medlora.training.launch import RankError
 
 Explanation = tuple[str, str | None]  # reason, hint
 
@@ -17,11 +18,15 @@ _NO_SPACE = (
     "pytorchstreamwriter failed writing",
     "inline_container.cc",
 )
+# The first three are gloo's, the last is NCCL's.
+_PEER_GONE = ("closed by peer", "reset by peer", "gloo", "nccl")
 _NO_MEMORY = ("out of memory", "can't allocate memory", "cannot allocate memory", "not enough memory")
 
 
 def explain(error: BaseException) -> Explanation:
     """Why a run ended, and what to do. Never quotes an unexpected error, whose text might hold a record's."""
+    if isinstance(error, RankError):
+        return error.failure.reason, error.failure.hint
     if isinstance(error, UserError):
         return str(error), None
     if isinstance(error, NonFiniteLossError):
@@ -61,7 +66,16 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Whether missing memory is behind this error, on any device."""
     return any(
         isinstance(link, MemoryError)
+        or (isinstance(link, RankError) and link.failure.kind == "memory")
         or (isinstance(link, RuntimeError) and any(words in str(link).lower() for words in _NO_MEMORY))
+        for link in _chain(error)
+    )
+
+
+def is_peer_gone(error: BaseException) -> bool:
+    """Whether another process of the run was gone, so that waiting for it failed."""
+    return any(
+        isinstance(link, RuntimeError) and any(words in str(link).lower() for words in _PEER_GONE)
         for link in _chain(error)
     )
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate.data_loader import prepare_data_loader
 from peft import PeftModel
 from torch import nn
 from torch.utils.data import DataLoader, Sampler
@@ -17,6 +18,7 @@ from transformers.trainer_utils import EvalLoopOutput
 from medlora.training.collate import count_tokens
 from medlora.training.kernels import EAGER, Kernels
 from medlora.training.loss import IGNORED, label_loss, stock_loss
+from medlora.training.ranks import ALONE, Ranks
 
 
 class NonFiniteLossError(Exception):
@@ -34,6 +36,8 @@ class LabelTrainer(Trainer):
     # Our loss is already divided by the labels of the whole accumulated batch.
     loss_is_scaled_for_ga = True
     kernels: Kernels = EAGER
+    ranks: Ranks = ALONE
+    eval_order: Sampler[int] | None = None
 
     def __init__(
         self,
@@ -87,7 +91,7 @@ class LabelTrainer(Trainer):
         loss = super().training_step(model, inputs, num_items_in_batch)
         if not torch.isfinite(loss):
             raise NonFiniteLossError("loss", self.state.global_step + 1)
-        self.state.num_input_tokens_seen += count_tokens(inputs)
+        self.state.num_input_tokens_seen += int(self.ranks.total(count_tokens(inputs)))
         return loss
 
     def _get_grad_norm(self, model: nn.Module, grad_norm: Any = None) -> Any:
@@ -114,7 +118,7 @@ class LabelTrainer(Trainer):
         total, labels = torch.zeros(2, dtype=torch.float64), 0
         metrics: dict[str, float] = {}
         for batch in dataloader:
-            if self._stop():
+            if any(self.ranks.any(self._stop())):
                 break
             batch = self._prepare_inputs(batch)
             count = int((batch["shift_labels"] != IGNORED).sum())
@@ -132,6 +136,28 @@ class LabelTrainer(Trainer):
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
         return self._order if self._order is not None else super()._get_train_sampler(train_dataset)
+
+    def _get_eval_sampler(self, eval_dataset: Any) -> Any:
+        return self.eval_order or super()._get_eval_sampler(eval_dataset)
+
+    def _get_dataloader(
+        self, dataset: Any, description: str, batch_size: int, sampler_fn: Any = None, **settings: Any
+    ) -> DataLoader[Any]:
+        """Why ours with several processes: the stock one repeats records to fill up the last batch."""
+        if self.ranks.alone:
+            return super()._get_dataloader(dataset, description, batch_size, sampler_fn, **settings)
+        loader: DataLoader[Any] = DataLoader(
+            dataset,
+            batch_size=batch_size,
+            sampler=sampler_fn(dataset),
+            collate_fn=self.data_collator,
+            num_workers=self.args.dataloader_num_workers,
+            pin_memory=self.args.dataloader_pin_memory,
+        )
+        prepared: DataLoader[Any] = prepare_data_loader(
+            loader, self.args.device, num_processes=1, process_index=0, put_on_device=True
+        )
+        return prepared
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
         """The adapter and nothing else.

@@ -29,10 +29,11 @@ class AdapterFacts:
     modules: tuple[str, ...]
 
 
-def load_base(folder: Path, name: str, config: Config, setup: Setup) -> nn.Module:
+def load_base(folder: Path, name: str, config: Config, setup: Setup, gpu: int = 0) -> nn.Module:
     """The frozen base model on its device, in the run's precision.
 
     name: the model's public name, which the adapter will carry instead of a private path.
+    gpu: which one, where several processes have one each.
     """
     settings: dict[str, Any] = {
         "dtype": setup.torch_dtype,
@@ -43,7 +44,7 @@ def load_base(folder: Path, name: str, config: Config, setup: Setup) -> nn.Modul
     if setup.four_bit:
         settings["quantization_config"] = _quantization(config, setup)
     if setup.device == "cuda" or setup.four_bit:
-        settings["device_map"] = {"": 0 if setup.device == "cuda" else "cpu"}
+        settings["device_map"] = {"": gpu if setup.device == "cuda" else "cpu"}
     model = AutoModelForCausalLM.from_pretrained(folder, **settings)
     if setup.four_bit:
         _keep_weights_trainable(model)

@@ -7,6 +7,7 @@ by another way, so that its later epochs would be shuffled differently.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -16,11 +17,27 @@ Strategy = Literal["random", "sequential", "group_by_length"]
 _GROUPS_AT_A_TIME = 50
 
 
+@dataclass(frozen=True)
+class Part:
+    """One of `world` processes, each of which takes `batch` rows at a time."""
+
+    rank: int
+    world: int
+    batch: int
+
+
 class EpochOrder(Sampler[int]):
     """Indices of one epoch after another; `set_epoch` chooses which."""
 
-    def __init__(self, lengths: Sequence[int], strategy: Strategy, seed: int, group: int) -> None:
-        """group: how many records one optimiser step sees; they get similar lengths when grouped."""
+    def __init__(
+        self, lengths: Sequence[int], strategy: Strategy, seed: int, group: int, part: Part | None = None
+    ) -> None:
+        """group: how many records one optimiser step sees; they get similar lengths when grouped.
+
+        part: which of them, where several processes share the work. All get equally many, so at the end of
+        an epoch some get an index that is no record's: the number of records, for a row without labels.
+        """
+        self._part = part
         self._lengths = list(lengths)
         self._strategy = strategy
         self._seed = seed
@@ -28,17 +45,28 @@ class EpochOrder(Sampler[int]):
         self._epoch = 0
 
     def __len__(self) -> int:
-        return len(self._lengths)
+        if self._part is None:
+            return len(self._lengths)
+        return -(-len(self._lengths) // (self._part.world * self._part.batch)) * self._part.batch
 
     def set_epoch(self, epoch: int) -> None:
         self._epoch = epoch
 
     def __iter__(self) -> Iterator[int]:
+        order = self._order()
+        if self._part is None:
+            return iter(order)
+        rank, world, batch = self._part.rank, self._part.world, self._part.batch
+        order += [len(order)] * (len(self) * world - len(order))
+        return iter(order[i] for i in range(len(order)) if i // batch % world == rank)
+
+    def _order(self) -> list[int]:
+        count = len(self._lengths)
         if self._strategy == "sequential":
-            return iter(range(len(self)))
+            return list(range(count))
         generator = torch.Generator().manual_seed(self._seed * 1_000_003 + self._epoch)
-        shuffled: list[int] = torch.randperm(len(self), generator=generator).tolist()
-        return iter(shuffled if self._strategy == "random" else self._group_lengths(shuffled, generator))
+        shuffled: list[int] = torch.randperm(count, generator=generator).tolist()
+        return shuffled if self._strategy == "random" else self._group_lengths(shuffled, generator)
 
     def _group_lengths(self, shuffled: list[int], generator: torch.Generator) -> list[int]:
         """Sorted by length within stretches, so that the records of a step are alike; then steps shuffled."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from typing import Any
 
 from medlora.models.files import ModelFiles
 from medlora.models.weight_hash import hash_file
-from medlora.runs.replaced import own_adapter, put_back, replace_adapter
+from medlora.runs.replaced import bring_near, flush_files, own_adapter, put_back, replace_adapter
 from medlora.runs.store import free_adapter_name
 from medlora.training.card import write_card
 from medlora.workspace import RunPaths, Workspace, make_private, write_json
@@ -68,16 +67,17 @@ def publish_adapter(
     write_json(staging / "provenance.json", facts)
     write_json(staging / "medlora.json", _settings(facts, digest))
     write_card(staging / "README.md", facts, json.loads((staging / _ADAPTER_FILES[1]).read_text("utf-8")))
-    _flush(staging)
+    flush_files(staging)
+    incoming = bring_near(ws, run)
     if again is not None:
         try:
-            replace_adapter(ws, run, again)
+            replace_adapter(ws, run, incoming, again)
             return again
         except OSError:
             name = free_adapter_name(ws, publication.name)
     while True:
         try:
-            staging.rename(ws.adapter(name))
+            incoming.rename(ws.adapter(name))
             return name
         except OSError:
             if not ws.adapter(name).exists():
@@ -94,13 +94,6 @@ def _settings(facts: Mapping[str, Any], digest: str) -> dict[str, Any]:
         "safety": config["safety"],
         "inference": config["inference"],
     }
-
-
-def _flush(folder: Path) -> None:
-    """Why: after a power loss a folder that was renamed must not hold empty files."""
-    for path in folder.iterdir():
-        with path.open("rb+") as file:
-            os.fsync(file.fileno())
 
 
 def _now() -> str:

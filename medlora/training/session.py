@@ -8,9 +8,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import psutil
-from transformers import PrinterCallback, TrainerCallback
 
-from medlora.config.plan import count_steps, data_seed, keeps_best, plan_warmup
+from medlora.config.plan import count_steps, keeps_best, plan_warmup
 from medlora.config.portion import cut_batches
 from medlora.config.schema import Config
 from medlora.dataset.render import ChatTokenizer
@@ -19,11 +18,10 @@ from medlora.models.files import STARTER, ModelFiles, find_model, read_model_con
 from medlora.models.hub import download_model
 from medlora.models.starter import prepare_starter
 from medlora.runs.events import append_event
-from medlora.training.arguments import training_arguments
+from medlora.training.assemble import build_trainer, draw_apart
 from medlora.training.attention import flat_is_proven
 from medlora.training.callbacks import Checkpointer, EarlyStopping, LongerSchedule, Reporter, Stopper
 from medlora.training.checkpoints import Checkpoint, newest_valid, remove_broken
-from medlora.training.collate import FlatCollator, PaddedCollator
 from medlora.training.device import (
     Setup,
     apply_threads,
@@ -38,8 +36,8 @@ from medlora.training.fast_path import is_worth_compiling, take_fast_path
 from medlora.training.fit import LabelTrainer
 from medlora.training.folders import checkpoint_folder
 from medlora.training.model import AdapterFacts, attach_adapter, load_base, target_modules
-from medlora.training.order import EpochOrder
 from medlora.training.proof import losses_agree
+from medlora.training.ranks import ALONE, Ranks
 from medlora.training.shortage import trial_is_due, try_longest
 from medlora.training.stopping import StoppedEarly, StopWish
 from medlora.training.trackers import prepare_tracker
@@ -80,6 +78,7 @@ class Session:
     run: RunPaths
     record: Record
     stop: StopWish
+    ranks: Ranks = ALONE
 
     def __post_init__(self) -> None:
         self.config = Config.model_validate(self.record["config"])
@@ -88,11 +87,16 @@ class Session:
     def phase(self, name: str, detail: str = "", fraction: float | None = None) -> None:
         """Tell what is being done; also the moment to notice a stop."""
         self.stop.check()
-        append_event(self.run, "phase", name=name, detail=detail, fraction=fraction)
+        self.tell("phase", name=name, detail=detail, fraction=fraction)
 
     def notice(self, *messages: str) -> None:
         for message in messages:
-            append_event(self.run, "notice", message=message)
+            self.tell("notice", message=message)
+
+    def tell(self, kind: str, **facts: Any) -> None:
+        """Write an event; of several processes the first one does."""
+        if self.ranks.first:
+            append_event(self.run, kind, **facts)
 
 
 def fetch_model(session: Session) -> ModelFiles:
@@ -111,7 +115,7 @@ def fetch_model(session: Session) -> ModelFiles:
         session.stop.check()
         if time.monotonic() - last_s >= 1.0:
             last_s = time.monotonic()
-            append_event(session.run, "phase", name="model", detail=detail, fraction=fraction)
+            session.tell("phase", name="model", detail=detail, fraction=fraction)
 
     if name == STARTER:
         return prepare_starter(session.ws, progress)
@@ -146,40 +150,45 @@ def fit(session: Session, files: ModelFiles, examples: Examples, resume: Checkpo
     config, begin_s = session.config, time.monotonic()
     settings = read_model_config(files.path)
     facts = facts_from_config(settings)
-    known = load_setup(session.run.root / "setup.json")
-    setup = known or _choose(session, facts, settings, examples)
+    known = session.ranks.decide(lambda: load_setup(session.run.root / "setup.json"))
+    setup = known or session.ranks.decide(lambda: _choose(session, facts, settings, examples))
     apply_threads(setup)
     session.phase("loading", f"loading {files.name} ({setup.precision})")
     modules, notices = target_modules(facts, config)
     session.notice(*setup.notices, *notices, *prepare_tracker(config, session.run))
-    append_event(session.run, "held", memory_before_gib=round(memory_now_gib(setup.device), 3))
-    base = load_base(files.path, files.name, config, setup)
+    session.tell("held", memory_before_gib=round(memory_now_gib(setup.device), 3))
+    base = load_base(files.path, files.name, config, setup, gpu=session.ranks.local)
     model, adapter = attach_adapter(base, config, setup, modules)
     if known is None:
-        setup = _proven(session, model, examples, setup)
+        setup = session.ranks.decide(lambda: _proven(session, model, examples, setup))
     if setup.compiled:
         session.phase("preparing", "compiling for this machine; half a minute when it is the first time")
-    fast = take_fast_path(model, examples.train, setup, session.ws.private / "kernels")
+    with session.ranks.first_before_others():
+        fast = take_fast_path(model, examples.train, setup, session.ws.private / "kernels")
     if fast.notice:
         session.notice(fast.notice)
     if known is None:
         setup = replace(setup, compiled=setup.compiled and fast.lacking is None)
-        save_setup(session.run.root / "setup.json", setup)
+        if session.ranks.first:
+            save_setup(session.run.root / "setup.json", setup)
     total = count_steps(config, len(examples.train))
     _announce_plan(session, setup, adapter, examples, total)
     reporter = Reporter(session.run, setup.device)
-    stopper = Stopper(session.stop)
+    stopper = Stopper(session.stop, session.ranks)
     early = EarlyStopping(config.training.early_stopping_patience or 10**9)
     make_private(session.checkpoints)
-    remove_broken(session.checkpoints)
+    with session.ranks.first_before_others():
+        remove_broken(session.checkpoints)
     if resume is None or resume.step < total:
         keep_best = bool(examples.evaluation) and keeps_best(config)
-        callbacks = [reporter, Checkpointer(session.run, keep_best), early, stopper, LongerSchedule()]
+        saver = Checkpointer(session.run, keep_best, ranks=session.ranks)
+        callbacks = [reporter, saver, early, stopper, LongerSchedule()]
         trainer = build_trainer(session, model, setup, examples, callbacks)
         trainer.kernels = fast.kernels
-        if resume is None and trial_is_due(setup, config, facts, examples.longest):
+        if resume is None and any(session.ranks.any(trial_is_due(setup, config, facts, examples.longest))):
             _try_longest(session, trainer, examples, setup)
         session.phase("training", f"step {resume.step if resume else 0} of {total}")
+        draw_apart(session.ranks, config)
         trainer.train(resume_from_checkpoint=str(resume.path) if resume else None)
     last = newest_valid(session.checkpoints)
     if last is None:
@@ -196,30 +205,6 @@ def fit(session: Session, files: ModelFiles, examples: Examples, resume: Checkpo
     )
 
 
-def build_trainer(
-    session: Session, model: Any, setup: Setup, examples: Examples, callbacks: list[TrainerCallback]
-) -> LabelTrainer:
-    """The Trainer for this run, with our parts plugged in."""
-    config = session.config
-    total = count_steps(config, len(examples.train))
-    arguments = training_arguments(config, setup, session.checkpoints, total, bool(examples.evaluation))
-    collator = FlatCollator(setup.attention == "sdpa") if setup.flat else PaddedCollator(_pad_id(model))
-    group = arguments.per_device_train_batch_size * arguments.gradient_accumulation_steps
-    trainer = LabelTrainer(
-        label_only=setup.label_only,
-        order=EpochOrder(examples.lengths, config.training.train_sampling_strategy, data_seed(config), group),
-        stop=lambda: session.stop.requested,
-        model=model,
-        args=arguments,
-        data_collator=collator,
-        train_dataset=examples.train,
-        eval_dataset=examples.evaluation or None,
-        callbacks=callbacks,
-    )
-    trainer.remove_callback(PrinterCallback)
-    return trainer
-
-
 def _choose(
     session: Session, facts: ArchitectureFacts, settings: dict[str, Any], examples: Examples
 ) -> Setup:
@@ -233,7 +218,7 @@ def _choose(
     flat = setup.attention != "eager" and flat_is_proven(settings, examples.longest)
     batch, portions = config.training.per_device_train_batch_size, config.training.gradient_accumulation_steps
     if flat and setup.device == "cpu":
-        free = psutil.virtual_memory().available
+        free = psutil.virtual_memory().available // session.ranks.world
         batch, portions = cut_batches(config, facts, examples.lengths, free)
     setup = replace(setup, flat=flat, micro_batch=batch, accumulation=portions)
     steps = count_steps(config, len(examples.train))
@@ -259,8 +244,7 @@ def _proven(session: Session, model: Any, examples: Examples, setup: Setup) -> S
 def _try_longest(session: Session, trainer: LabelTrainer, examples: Examples, setup: Setup) -> None:
     session.phase("preparing", "trying one step on the longest rows")
     tried = try_longest(trainer, examples.train, setup)
-    append_event(
-        session.run,
+    session.tell(
         "trial",
         tokens=tried.tokens,
         seconds=round(tried.seconds, 2),
@@ -274,9 +258,9 @@ def _announce_plan(
     warmup = plan_warmup(session.config, total)
     if warmup.notice:
         session.notice(warmup.notice)
-    append_event(
-        session.run,
+    session.tell(
         "plan",
+        processes=session.ranks.world,
         total_steps=total,
         rows_train=len(examples.train),
         rows_eval=len(examples.evaluation),
@@ -295,9 +279,3 @@ def _announce_plan(
         accumulation=setup.accumulation,
         warmup_steps=warmup.steps,
     )
-
-
-def _pad_id(model: Any) -> int:
-    """Any token will do: padded positions are masked and never a label."""
-    found = model.config.pad_token_id
-    return found if isinstance(found, int) and found >= 0 else 0

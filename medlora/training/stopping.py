@@ -20,9 +20,13 @@ class StopWish:
         self._run = run
         self._signalled = False
 
-    def listen(self) -> None:
-        """Take SIGTERM and Ctrl+C as the wish to stop, not to die, and answer a stop file at once."""
-        StopListener(self._run).start()
+    def listen(self, *, answers: bool = True) -> None:
+        """Take SIGTERM and Ctrl+C as the wish to stop, not to die, and answer a stop file at once.
+
+        answers: whether this process writes the answer; one of several does.
+        """
+        if answers:
+            StopListener(self._run).start()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._note)
 

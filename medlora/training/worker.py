@@ -23,6 +23,7 @@ from medlora.runs.queue import dispatch, relaunch_run
 from medlora.runs.store import load_record, remove_checkpoints
 from medlora.training.checkpoints import Checkpoint, checkpoint_to_resume, newest_valid
 from medlora.training.folders import checkpoint_folder
+from medlora.training.launch import launch_ranks
 from medlora.training.stopping import StoppedEarly, StopWish
 from medlora.workspace import RunPaths, Workspace
 
@@ -39,8 +40,6 @@ def main(argv: list[str]) -> int:
         sys.stderr.write("usage: python -m medlora.training.worker RUN_DIR\n")
         return 2
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    warnings.simplefilter("ignore", FutureWarning)
-    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     run = RunPaths(Path(argv[0]).resolve())
     ws = Workspace.open(run.root.parent.parent)
     stop = StopWish(run)
@@ -57,13 +56,7 @@ def work(ws: Workspace, run: RunPaths, stop: StopWish) -> int:
         run.reserve.write_bytes(bytes(_RESERVE_BYTES))
         _train(ws, run, stop)
     except StoppedEarly:
-        append_event(
-            run,
-            "ended",
-            status="stopped",
-            reason="Stopped before the first step, so there is no adapter",
-            hint="Resume starts it again.",
-        )
+        _end_early(run)
     except BaseException as error:  # noqa: BLE001 - the process's edge: every end is written down
         run.reserve.unlink(missing_ok=True)
         return _end_badly(ws, run, error)
@@ -87,38 +80,67 @@ def _train(ws: Workspace, run: RunPaths, stop: StopWish) -> None:
     append_event(run, "phase", name="starting", detail="loading the training libraries")
     if record.get("needs_network") is not True:
         os.environ["HF_HUB_OFFLINE"] = "1"
-    from medlora.training.session import Session
-
-    session = Session(ws, run, record, stop)
     try:
-        _fit_and_finish(session, resume)
+        if Config.model_validate(record["config"]).training.num_processes > 1:
+            launch_ranks(run, Config.model_validate(record["config"]))
+        else:
+            _work_here(ws, run, stop, resume)
     except StoppedEarly:
         if not stop.discard:
             raise
-        _discard(session)
+        _discard(run, checkpoints)
 
 
-def _fit_and_finish(session: Session, resume: Checkpoint | None) -> None:
+def _work_here(ws: Workspace, run: RunPaths, stop: StopWish, resume: Checkpoint | None) -> None:
+    from medlora.training.session import Session
+
+    quieten()
+    fit_and_finish(Session(ws, run, load_record(run), stop), resume)
+
+
+def quieten() -> None:
+    """Keep what the libraries say out of the run's log, but for errors."""
     from transformers.utils import logging as transformers_logging
 
+    warnings.simplefilter("ignore", FutureWarning)
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+    transformers_logging.disable_progress_bar()
+    transformers_logging.set_verbosity_error()
+
+
+def fit_and_finish(session: Session, resume: Checkpoint | None) -> None:
+    """Everything between the libraries' import and the run's end; in each of its processes."""
+    from medlora.training.ranks import leave_ranks
     from medlora.training.report import finish
     from medlora.training.session import fetch_model, fit, load_examples
 
-    transformers_logging.disable_progress_bar()
-    transformers_logging.set_verbosity_error()
     session.phase("model", "looking for the base model")
-    files = fetch_model(session)
+    with session.ranks.first_before_others():
+        files = fetch_model(session)
     examples = load_examples(session, files)
     fitted = fit(session, files, examples, resume)
-    if fitted.stopped and session.stop.discard:
+    if fitted.stopped and any(session.ranks.any(session.stop.discard)):
         raise StoppedEarly
-    finish(session, files, examples, fitted)
+    leave_ranks(session.ranks)
+    if session.ranks.first:
+        finish(session, files, examples, fitted)
 
 
-def _discard(session: Session) -> None:
-    remove_checkpoints(session.run)
-    shutil.rmtree(session.checkpoints, ignore_errors=True)
-    append_event(session.run, "ended", status="stopped", reason="Discarded: nothing was kept", hint=None)
+def _end_early(run: RunPaths) -> None:
+    """Stopped before a step of its own: nothing is new, and what an earlier part left is still there."""
+    output_dir = load_record(run)["config"]["training"]["output_dir"]
+    kept = newest_valid(checkpoint_folder(run, output_dir))
+    reason, hint = "Stopped before the first step, so there is no adapter", "Resume starts it again."
+    if kept is not None:
+        reason = f"Stopped before it went on: everything up to step {kept.step} is kept as it was"
+        hint = "Resume continues from there."
+    append_event(run, "ended", status="stopped", reason=reason, hint=hint)
+
+
+def _discard(run: RunPaths, checkpoints: Path) -> None:
+    remove_checkpoints(run)
+    shutil.rmtree(checkpoints, ignore_errors=True)
+    append_event(run, "ended", status="stopped", reason="Discarded: nothing was kept", hint=None)
 
 
 def _end_badly(ws: Workspace, run: RunPaths, error: BaseException) -> int:

@@ -14,7 +14,7 @@ from medlora.services.evaluate import EvaluationView, EvaluationWish
 from medlora.ui import evaluation_view, present
 from medlora.ui.blocks import actions, card, keep_choice, pick, row, words
 from medlora.ui.events import POLL, SILENT, guarded
-from medlora.ui.train_tab import dataset_choices
+from medlora.ui.new_run import dataset_choices
 from medlora.workspace import Workspace
 
 HELD_BACK = ""

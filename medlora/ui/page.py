@@ -19,6 +19,7 @@ from medlora.ui import (
     data_tab,
     evaluate_page,
     evaluate_tab,
+    new_run,
     rating_panel,
     safety_tab,
     train_tab,
@@ -184,18 +185,18 @@ def _wire_openings(tabs: Tabs, pages: Pages, chat: ChatService) -> None:
     train, talk, library = tabs.train, tabs.chat, tabs.adapters
     chosen = tabs.data.shown
     pages.train.select(
-        guarded(lambda shown, dataset: train_tab.open_tab(workspace, _stored_name(shown) or dataset)),
-        [chosen, train.dataset],
-        [train.dataset, train.config],
+        guarded(lambda shown, *now: new_run.open_tab(workspace, _stored_name(shown) or now[0], now[1])),
+        [chosen, train.dataset, train.device],
+        train.offered,
         **POLL,
     ).then(
-        guarded(lambda dataset: train_tab.show_checks(workspace, dataset)),
-        train.dataset,
+        guarded(lambda *asked: new_run.show_checks(workspace, *asked)),
+        [train.dataset, train.device],
         train.checks,
         **POLL,
     ).then(
-        guarded(lambda dataset: train_tab.show_exact_checks(workspace, dataset)),
-        train.dataset,
+        guarded(lambda *asked: new_run.show_exact_checks(workspace, *asked)),
+        [train.dataset, train.device],
         train.checks,
         **POLL,
     )
@@ -306,9 +307,7 @@ def _wire_refresh(
         **POLL,
     )
     demo.load(guarded(watch, **watches), [train.run, train.seen], train.drawn, **POLL)
-    demo.load(
-        guarded(lambda: train_tab.open_tab(workspace, None)), None, [train.dataset, train.config], **POLL
-    )
+    demo.load(guarded(lambda: new_run.open_tab(workspace, None)), None, train.offered, **POLL)
     evaluate_page.wire_openings(tabs.evaluate, pages.evaluate, timer, workspace)
     adapters_tab.wire_adapters_tab(tabs.adapters, workspace, pages.adapters, timer)
     rater = guarded(lambda: rating_panel.offer_rater(workspace), needs=Permission.RATE)

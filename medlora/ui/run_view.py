@@ -51,6 +51,9 @@ def show_status(view: RunView) -> str:
                 f"{adapter} was stopped at step {number(state.step)}",
                 "The adapter learned so far is kept. Resume goes on from the last checkpoint.",
             )
+        if state.checkpoint_step and not state.discard:
+            kept = f"What was learned up to step {number(state.checkpoint_step)} is kept as a checkpoint."
+            return present.notice("info", f"{adapter} was stopped", f"{kept} Resume goes on from there.")
         return present.notice("info", f"{adapter} was stopped", "Nothing of it was kept.")
     if status == "failed":
         reason = "\n".join(part for part in (state.reason, state.hint) if part)
@@ -127,6 +130,8 @@ def show_facts(state: RunState) -> str:
         part = 100 * plan["trainable_parameters"] / plan["total_parameters"]
         facts.append(f"{number(plan['trainable_parameters'])} parameters trained ({part:.2f} %)")
     facts += [str(plan[key]) for key in ("device", "precision") if plan.get(key)]
+    if plan.get("processes", 1) > 1:
+        facts.append(f"{number(plan['processes'])} processes")
     if state.resumed_from:
         facts.append(f"resumed from step {number(state.resumed_from)}")
     notes = "".join(present.notice("info", notice) for notice in state.notices)

@@ -8,9 +8,8 @@ from typing import Any
 import gradio as gr
 
 from medlora.access.roles import Permission
-from medlora.errors import UserError
-from medlora.services import configure, data, train
-from medlora.ui import present, run_view
+from medlora.services import train
+from medlora.ui import new_run, present, run_view
 from medlora.ui.blocks import Confirmation, actions, card, confirmation, keep_choice, pick, row, words
 from medlora.ui.events import POLL, SILENT, guarded
 from medlora.workspace import Workspace
@@ -32,6 +31,7 @@ class TrainTab:
     dataset: gr.Dropdown
     config: gr.HTML
     name: gr.Textbox
+    device: gr.Dropdown
     checks: gr.HTML
     start: gr.Button
     change_config: gr.Button
@@ -56,6 +56,11 @@ class TrainTab:
     seen: gr.State
 
     @property
+    def offered(self) -> list[Any]:
+        """What may be chosen for a new run, in the order of `open_tab`."""
+        return [self.dataset, self.config, self.device]
+
+    @property
     def drawn(self) -> list[Any]:
         """What a look at the disk redraws, in the order of `draw_run`."""
         buttons = [self.stop, self.discard, self.resume, self.chat, self.up, self.longer, self.more]
@@ -66,12 +71,6 @@ class TrainTab:
 # Handlers: plain values in, updates out.
 
 
-def dataset_choices(workspace: Workspace) -> list[tuple[str, str]]:
-    """Every dataset: (what people read, name)."""
-    cards = data.list_datasets(workspace)
-    return [(f"{item.title} · {present.count(item.usable, 'row')}", item.name) for item in cards]
-
-
 def run_choices(workspace: Workspace) -> list[tuple[str, str]]:
     """Every run, newest first: (what people read, run id)."""
     return [
@@ -80,68 +79,9 @@ def run_choices(workspace: Workspace) -> list[tuple[str, str]]:
     ]
 
 
-def show_config_line(workspace: Workspace) -> str:
-    """What the configuration in the Configure tab would train, in a few facts."""
-    examined = configure.examine(workspace, configure.load_draft(workspace).text)
-    if examined.resolved is None:
-        found = present.count(len(examined.problems), "problem")
-        return present.notice("red", f"The configuration has {found}", "Mend it in the Configure tab.")
-    config = examined.resolved.config
-    steps = (
-        present.count(config.training.max_steps, "step")
-        if config.training.max_steps > 0
-        else present.count(int(config.training.num_train_epochs), "pass", "passes")
-    )
-    return present.pills(
-        [
-            config.model.base_model_name,
-            f"rank {config.lora.r}",
-            steps,
-            f"learning rate {present.number(config.training.learning_rate)}",
-        ]
-    )
-
-
-def show_checks(workspace: Workspace, dataset: str | None) -> str:
-    """What the machine says before anything starts."""
-    if not dataset:
-        return present.empty("No dataset yet", "Add one in the Data tab, or start there with the sample.")
-    text = configure.load_draft(workspace).text
-    checks = train.preflight(workspace, text, dataset)
-    return present.checklist((check.name, check.status, check.message) for check in checks)
-
-
-def show_exact_checks(workspace: Workspace, dataset: str | None) -> Update:
-    """The same once the memory is traced, some seconds later; nothing where it was already."""
-    examined = configure.examine(workspace, configure.load_draft(workspace).text, dataset)
-    if not dataset or examined.resolved is None:
-        return gr.skip()
-    config = examined.resolved.config
-    try:
-        if configure.estimate(workspace, config).source == "traced":
-            return gr.skip()
-        configure.estimate(workspace, config, wait=True)
-    except UserError:
-        return gr.skip()
-    return show_checks(workspace, dataset)
-
-
-def open_tab(workspace: Workspace, dataset: str | None) -> list[Update]:
-    """What could be started now: the datasets and the configuration. The checks follow."""
-    return [pick(dataset_choices(workspace), dataset), show_config_line(workspace)]
-
-
 def adapter_of(workspace: Workspace, run_id: str | None) -> str | None:
     """The adapter that a run published."""
     return train.view(workspace, run_id).state.adapter if run_id else None
-
-
-def start_run(workspace: Workspace, dataset: str | None, name: str) -> str:
-    """Start the run, or queue it; its id. The services refuse what the checks found wrong."""
-    if not dataset:
-        raise UserError("dataset: none is chosen; add one in the Data tab")
-    text = configure.load_draft(workspace).text
-    return train.start(workspace, text, dataset, adapter_name=name.strip() or None)
 
 
 def draw_run(workspace: Workspace, run_id: str | None, seen: str) -> list[Update] | None:
@@ -207,6 +147,9 @@ def build_train_tab() -> TrainTab:
                 placeholder="chosen from the dataset and the model",
                 max_length=64,
             )
+            device = gr.Dropdown(
+                [], label="Train on", elem_id="train-device", visible=False, filterable=False
+            )
             checks = words(elem_id="train-checks")
             with actions():
                 start = gr.Button("Start training", variant="primary", elem_id="train-start")
@@ -239,7 +182,8 @@ def build_train_tab() -> TrainTab:
                         label="Last lines of the run's log", lines=12, max_lines=12, elem_classes="ml-log"
                     )
     return TrainTab(
-        dataset=dataset, config=config, name=name, checks=checks, start=start, change_config=change_config,
+        dataset=dataset, config=config, name=name, device=device, checks=checks, start=start,
+        change_config=change_config,
         run=run, nothing=nothing, board=board, status=status, figures=figures, loss=loss, rate=rate,
         facts=facts, log=log, stop=stop, discard=discard, resume=resume, chat=chat, sure=sure,
         up=up, longer=longer, more=more, extend=extend,
@@ -253,8 +197,8 @@ def wire_train_tab(tab: TrainTab, workspace: Workspace) -> None:
     def redraw(run_id: str | None) -> list[Update]:
         return draw_run(workspace, run_id, "") or [gr.skip()] * len(tab.drawn)
 
-    def start(dataset: str | None, name: str) -> list[Update]:
-        return redraw(start_run(workspace, dataset, name))
+    def start(dataset: str | None, name: str, device: str | None) -> list[Update]:
+        return redraw(new_run.start_run(workspace, dataset, name, device))
 
     def stop(run_id: str) -> list[Update]:
         train.stop(workspace, run_id)
@@ -280,8 +224,12 @@ def wire_train_tab(tab: TrainTab, workspace: Workspace) -> None:
         train.discard(workspace, run_id)
         return [gr.update(visible=False), *redraw(run_id)]
 
-    tab.dataset.change(guarded(lambda name: show_checks(workspace, name)), tab.dataset, tab.checks, **POLL)
-    tab.start.click(guarded(start), [tab.dataset, tab.name], tab.drawn, **SILENT)
+    def check(dataset: str | None, device: str | None) -> str:
+        return new_run.show_checks(workspace, dataset, device)
+
+    for choice in (tab.dataset, tab.device):
+        choice.change(guarded(check), [tab.dataset, tab.device], tab.checks, **POLL)
+    tab.start.click(guarded(start), [tab.dataset, tab.name, tab.device], tab.drawn, **SILENT)
     tab.run.input(guarded(redraw, needs=Permission.WATCH), tab.run, tab.drawn, **POLL)
     tab.stop.click(guarded(stop), tab.run, tab.drawn, **SILENT)
     tab.resume.click(guarded(resume), tab.run, tab.drawn, **SILENT)

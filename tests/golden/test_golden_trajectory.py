@@ -13,13 +13,14 @@ from medlora.config.schema import Config
 from medlora.dataset.render import ChatTokenizer
 from medlora.models.architecture import facts_from_config
 from medlora.models.files import read_model_config
+from medlora.training.assemble import build_trainer
 from medlora.training.collate import FlatCollator, PaddedCollator
 from medlora.training.device import Setup
 from medlora.training.examples import Examples, prepare_examples
 from medlora.training.fit import LabelTrainer, run_decoder
 from medlora.training.loss import label_loss, stock_loss
 from medlora.training.model import attach_adapter, load_base, target_modules
-from medlora.training.session import Session, build_trainer
+from medlora.training.session import Session
 from medlora.training.stopping import StopWish
 from tests.golden.kit import PLAIN_SETUP, Kit, end_of, events_of, losses_of
 from tests.tiny_models import LAYERS

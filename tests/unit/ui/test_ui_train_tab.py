@@ -9,7 +9,7 @@ from medlora.runs.events import append_event
 from medlora.runs.process import ProcessMark
 from medlora.runs.store import RunRequest, create_run
 from medlora.services import train
-from medlora.ui import page, run_view, train_tab
+from medlora.ui import new_run, page, run_view, train_tab
 from medlora.ui.header import Device, show_header, show_running
 from medlora.workspace import RunPaths, Workspace
 
@@ -125,7 +125,7 @@ def test_the_header_tells_the_device_and_only_claims_to_be_local_when_it_is() ->
 
 def test_a_start_without_a_dataset_is_refused_in_words(workspace: Workspace) -> None:
     with pytest.raises(UserError) as caught:
-        train_tab.start_run(workspace, None, "")
+        new_run.start_run(workspace, None, "")
     assert str(caught.value) == "dataset: none is chosen; add one in the Data tab"
 
 

@@ -1,0 +1,95 @@
+"""Two processes train one run: as one process would with twice the batch, and they live and end together."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+from pathlib import Path
+
+import psutil
+import pytest
+
+from medlora.runs.live import observe
+from medlora.runs.stop import request_stop
+from medlora.workspace import RunPaths
+from tests.golden.kit import Kit, end_of, events_of, losses_of
+from tests.waiting import wait_until
+
+EVERY_STEP = {"num_processes": 2, "logging_steps": 1, "save_steps": 4, "eval_steps": 4, "max_steps": 5000}
+SETUP = {"flat": True, "label_only": True, "micro_batch": 2, "accumulation": 2}
+
+
+def ranks_of(worker: subprocess.Popen[bytes]) -> list[psutil.Process]:
+    """The worker's children that train, in the order of their numbers."""
+    children = [
+        child for child in psutil.Process(worker.pid).children() if "medlora.training.rank" in child.cmdline()
+    ]
+    return sorted(children, key=lambda child: int(child.environ()["RANK"]))
+
+
+def wait_for_step(run: RunPaths, worker: subprocess.Popen[bytes], step: int) -> None:
+    def is_there() -> bool:
+        assert worker.poll() is None, run.log.read_text(encoding="utf-8")
+        return any(event["step"] >= step for event in events_of(run, "step"))
+
+    wait_until(is_there, 120, lambda: run.log.read_text(encoding="utf-8"))
+
+
+def weights_and_chances(checkpoint: Path) -> dict[str, bytes]:
+    names = ("adapter_model.safetensors", "optimizer.pt", "rng_state_0.pth", "rng_state_1.pth")
+    return {name: (checkpoint / name).read_bytes() for name in names}
+
+
+@pytest.mark.timeout(300)
+def test_two_processes_learn_what_one_learns_with_twice_the_batch_and_stop_together(kit: Kit) -> None:
+    plain = {"lora": {"lora_dropout": 0.0}, "data": {"eval_dataset_size": 0.2}}
+    one = kit.make_run(
+        kit.config(training=EVERY_STEP | {"num_processes": 1, "max_steps": 12}, **plain),
+        {**SETUP, "micro_batch": 4},
+    )
+    assert kit.work(one) == 0, end_of(one)
+    two = kit.make_run(kit.config(training=EVERY_STEP, **plain), SETUP)
+    worker = kit.spawn(two)
+    # The twelfth step is the third one of the second epoch; the first ended with a batch of its own size.
+    wait_for_step(two, worker, 12)
+    ranks = ranks_of(worker)
+    assert len(ranks) == 2
+    listening = [c.laddr.ip for p in ranks for c in p.net_connections() if c.status == psutil.CONN_LISTEN]
+    assert set(listening) <= {"127.0.0.1"}, listening
+    request_stop(kit.ws, two)
+    assert worker.wait(timeout=120) == 0, two.log.read_text(encoding="utf-8")
+    end, steps = end_of(two), events_of(two, "step")[:12]
+    assert (end["status"], events_of(two, "plan")[-1]["processes"]) == ("stopped", 2)
+    assert end["adapter_step"] == end["steps"] >= 12
+    assert losses_of(two)[:12] == pytest.approx(losses_of(one), rel=1e-5)
+    assert [event["tokens"] for event in steps] == [event["tokens"] for event in events_of(one, "step")]
+    scores = [[event["eval_loss"] for event in events_of(run, "eval")][:3] for run in (one, two)]
+    assert scores[1] == pytest.approx(scores[0], rel=1e-5)
+
+
+@pytest.mark.timeout(300)
+def test_they_end_together_and_a_resumed_run_repeats_every_bit(kit: Kit) -> None:
+    run = kit.make_run(kit.config(training=EVERY_STEP | {"save_total_limit": 1000}), SETUP)
+    worker = kit.spawn(run)
+    wait_for_step(run, worker, 9)
+    ranks_of(worker)[1].kill()
+    assert worker.wait(timeout=120) == 3
+    end = end_of(run)
+    assert (end["status"], end["reason"], end["hint"]) == (
+        "failed",
+        "One of the run's 2 processes was ended from outside (by signal 9), so the others stopped too",
+        "Resume continues from the last complete checkpoint.",
+    )
+    before = weights_and_chances(run.checkpoints / "checkpoint-8")
+    for folder in run.checkpoints.glob("checkpoint-*"):
+        if folder.name != "checkpoint-4":
+            (folder / "manifest.json").unlink()
+    worker = kit.spawn(run)
+    wait_for_step(run, worker, 9)
+    assert events_of(run, "started")[-1]["resumed_from"] == 4
+    assert weights_and_chances(run.checkpoints / "checkpoint-8") == before
+    ranks = ranks_of(worker)
+    worker.send_signal(signal.SIGKILL)
+    worker.wait()
+    assert psutil.wait_procs(ranks, timeout=30)[1] == []
+    assert observe(run).status == "lost"
