@@ -13,6 +13,7 @@ from medlora.cli.output import JsonFlag, SetFlag, print_json, print_table
 from medlora.errors import ConfigError, RunFailedError, UserError
 from medlora.services import configure
 from medlora.services import train as training
+from medlora.services.run_records import find_runs
 from medlora.services.train import Consent, RunView, StartOptions
 from medlora.workspace import Workspace
 
@@ -30,6 +31,9 @@ def train(
     name: Annotated[
         str | None, typer.Option("--name", help="The adapter's name; a taken one gets -2.")
     ] = None,
+    start_from: Annotated[
+        str | None, typer.Option("--from", help="An adapter to go on from; the run takes over its shape.")
+    ] = None,
     sets: SetFlag = None,
     detach: Annotated[bool, typer.Option("--detach", help="Return at once; the run goes on.")] = False,
     skip_bad_rows: Annotated[
@@ -40,12 +44,13 @@ def train(
     """Train an adapter. Ctrl-C stops the run and keeps what it learned; the last line is JSON."""
     ws = Workspace.open()
     path = configure.find_config_file(ws, config)
+    sets = [*(training.sets_from(ws, start_from) if start_from else ()), *(sets or ())]
     dataset = data or _configured_dataset(ws, config, sets)
     options = StartOptions(
         adapter_name=name,
         # Whoever names a file on the command line has it at hand; the page asks instead.
         consent=Consent(skip_bad_rows=skip_bad_rows, phi_acknowledged=True),
-        sets=tuple(sets or ()),
+        sets=tuple(sets),
         source_name=str(path),
     )
     text = path.read_text(encoding="utf-8")
@@ -135,9 +140,14 @@ def finish(view: RunView, *, one_line: bool, extra: Mapping[str, Any] | None = N
 
 
 @commands.command("list")
-def list_runs(json: JsonFlag = False) -> None:
+def list_runs(
+    find: Annotated[
+        str, typer.Option("--find", help="Only runs with all these words in facts or note.")
+    ] = "",
+    json: JsonFlag = False,
+) -> None:
     """Every run, newest first."""
-    items = training.list_runs(Workspace.open())
+    items = find_runs(Workspace.open(), find)
     if json:
         print_json(items)
         return

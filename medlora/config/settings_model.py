@@ -154,6 +154,16 @@ class LoraSettings(Section):
         "weights as they are for good.",
         source="PEFT; PiSSA and OLoRA are not offered, since they rewrite the base model's weights",
     )
+    from_adapter: str | None = setting(
+        None,
+        "Go on from",
+        "An adapter of the library to go on from, by its name, instead of fresh weights. It must sit on the "
+        "same base model, and its rank, alpha and modules are kept; `train --from NAME` and the Train tab "
+        "see to it.",
+        min_length=1,
+        max_length=64,
+        example="clinic-notes-starter",
+    )
     modules_to_save: list[str] = setting(
         [],
         "Modules trained whole",

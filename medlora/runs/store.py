@@ -39,7 +39,7 @@ class RunRequest:
     """All that a run needs to know; the worker reads nothing but its record.
 
     dataset: name, path, sha256, rows, valid. needs_network: the model is not at hand yet.
-    token: what the caller gives to make a start idempotent.
+    token: what the caller gives to make a start idempotent. parent: the adapter it begins with.
     """
 
     config: dict[str, Any]
@@ -54,10 +54,13 @@ class RunRequest:
     needs_network: bool = False
     token: str | None = None
     device: str = "main"
+    parent: dict[str, Any] | None = None
 
     def fingerprint(self) -> str:
         """What makes two requests the same one: all that would change the result."""
-        content = (self.config, self.dataset, self.adapter_name, self.skip_bad_rows, self.device)
+        content = (
+            self.config, self.dataset, self.adapter_name, self.skip_bad_rows, self.device, self.parent,
+        )  # fmt: skip
         return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
 
 
@@ -105,6 +108,7 @@ def _record(ws: Workspace, run_id: str, request: RunRequest) -> dict[str, Any]:
         "python": platform.python_version(),
         "platform": platform.platform(),
         "device": request.device,
+        "parent": request.parent,
         "needs_network": request.needs_network,
         "token": request.token,
         "fingerprint": request.fingerprint(),

@@ -13,8 +13,10 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from medlora.dataset import store
 from medlora.errors import NotFoundError, UserError
@@ -45,13 +47,19 @@ def find_holdings(ws: Workspace, name: str) -> Holdings:
     cards = {card.name: card for card in store.list_cards(ws)}
     card = cards.get(name)
     sums = {card.sha256} if card is not None else set()
-    runs = [run for run in list_runs(ws) if _is_about(load_record(run).get("dataset"), name, sums)]
+    runs = [run for run in list_runs(ws) if _stems_from(load_record(run), name, sums)]
     library = adapters.list_adapters(ws)
-    made = [item.name for item in library if _is_about(item.provenance.get("dataset"), name, sums)]
+    made = [item.name for item in library if _stems_from(item.provenance, name, sums)]
     if card is None and not runs and not made:
         raise NotFoundError(f"dataset: nothing is left of one named {name!r}")
     copies = tuple(other.name for other in cards.values() if other.name != name and other.sha256 in sums)
     return Holdings(name, card is not None, tuple(run.run_id for run in runs), tuple(made), copies)
+
+
+def _stems_from(made: Mapping[str, Any], name: str, sums: set[str]) -> bool:
+    """Whether a run or an adapter has learned from that dataset, itself or in the adapter it went on from."""
+    earlier = (made.get("parent") or {}).get("datasets", [])
+    return any(_is_about(dataset, name, sums) for dataset in (made.get("dataset"), *earlier))
 
 
 def _is_about(dataset: object, name: str, sums: set[str]) -> bool:

@@ -16,6 +16,7 @@ from medlora.dataset.store import find_source
 from medlora.errors import UserError
 from medlora.models.files import STARTER, find_model, local_folder, read_facts
 from medlora.models.hardware import Hardware, report_hardware
+from medlora.models.parent import find_mismatches, read_parent
 from medlora.runs.devices import choose_device, in_each_others_way
 from medlora.runs.queue import device_of, find_active
 from medlora.runs.store import load_record
@@ -120,6 +121,7 @@ def list_checks(
     if isinstance(source, Source):
         checks += _check_rows(config, source, consent)
     checks.append(_check_model(ws, config))
+    checks += _check_parent(ws, config)
     hardware = report_hardware(ws)
     checks += check_devices(config, hardware)
     checks += _check_memory(ws, config, hardware)
@@ -199,6 +201,21 @@ def _check_model(ws: Workspace, config: Config) -> Check:
             f"model.base_model_name: {name} is not on this machine, and HF_HUB_OFFLINE forbids fetching it",
         )
     return Check("Model", "notice", f"{name} is downloaded when the run starts; that needs a network.")
+
+
+def _check_parent(ws: Workspace, config: Config) -> Iterator[Check]:
+    if config.lora.from_adapter is None:
+        return
+    try:
+        parent = read_parent(ws, config.lora.from_adapter)
+        base = config.model.base_model_name
+        wrong = list(find_mismatches(parent, base, config.lora.model_dump(), read_facts(ws, base)))
+    except UserError as error:
+        wrong = [str(error)]
+    for message in wrong:
+        yield Check("Adapter", "problem", message)
+    if not wrong:
+        yield Check("Adapter", "ok", f"Begins with what {config.lora.from_adapter} has learned.")
 
 
 def _check_memory(ws: Workspace, config: Config, hardware: Hardware) -> Iterator[Check]:

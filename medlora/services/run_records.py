@@ -15,7 +15,7 @@ from medlora.models.files import model_at_hand
 from medlora.runs import queue, store
 from medlora.runs.state import Point
 from medlora.services import adapters
-from medlora.services.run_reading import RunView, view
+from medlora.services.run_reading import RunSummary, RunView, list_runs, view
 from medlora.workspace import RunPaths, Workspace, make_private, write_atomic
 
 MOST_COMPARED = 6
@@ -67,6 +67,18 @@ def compare(ws: Workspace, run_ids: Sequence[str]) -> Comparison:
     values = {key: tuple(row.get(key) for row in settings) for key in keys}
     differences = {key: row for key, row in values.items() if any(value != row[0] for value in row)}
     return Comparison(tuple(_compared(ws, item) for item in views), differences)
+
+
+def find_runs(ws: Workspace, words: str) -> list[RunSummary]:
+    """The runs that have every one of these words somewhere: name, dataset, model, state, id, note."""
+    asked = words.lower().split()
+    found = []
+    for item in list_runs(ws):
+        told = (item.run_id, item.adapter_name, item.dataset, item.base_model, item.status, item.started)
+        text = " ".join((*told, _read_note(ws.run(item.run_id)))).lower()
+        if all(word in text for word in asked):
+            found.append(item)
+    return found
 
 
 def read_note(ws: Workspace, run_id: str) -> str:
@@ -131,6 +143,7 @@ def reproduce(ws: Workspace, run_id: str, *, adapter_name: str | None = None) ->
         needs_network=not model_at_hand(ws, record["config"]["model"]["base_model_name"]),
         token=secrets.token_hex(8),
         device=str(record.get("device", "main")),
+        parent=record.get("parent"),
     )
     again = queue.submit_run(ws, request, setup=run.root / "setup.json")
     queue.dispatch(ws)

@@ -11,6 +11,7 @@ from medlora.config.schema import Config
 from medlora.errors import ConfigError, UserError
 from medlora.models.files import model_at_hand
 from medlora.models.hardware import report_hardware
+from medlora.models.parent import read_parent, shape_sets
 from medlora.runs import queue, watchdog
 from medlora.runs.devices import choose_device
 from medlora.runs.live import observe
@@ -104,6 +105,7 @@ def _find_rows(ws: Workspace, examined: Examination, dataset: str | Path) -> Sou
 
 def _make_request(ws: Workspace, resolved: Resolved, source: Source, options: StartOptions) -> RunRequest:
     model = resolved.config.model.base_model_name
+    parent = resolved.config.lora.from_adapter
     return RunRequest(
         config=resolved.config.model_dump(mode="json"),
         dataset=source.record,
@@ -116,10 +118,19 @@ def _make_request(ws: Workspace, resolved: Resolved, source: Source, options: St
         phi_acknowledged=source.phi_settled or options.consent.phi_acknowledged,
         needs_network=not model_at_hand(ws, model),
         token=options.token,
+        parent=read_parent(ws, parent).record() if parent else None,
         device=choose_device(
             resolved.config.training.model_dump(), has_gpus=report_hardware(ws).kind == "cuda"
         ),
     )
+
+
+def sets_from(ws: Workspace, adapter: str) -> tuple[str, ...]:
+    """The `key=value` with which a run goes on from that adapter, in its shape.
+
+    Raises: UserError when there is no such adapter.
+    """
+    return shape_sets(read_parent(ws, adapter))
 
 
 def stop(ws: Workspace, run_id: str) -> None:

@@ -27,7 +27,7 @@ medlora's chat does, and never as the only source of a clinical decision.
 |---|---|
 | Base model | {base_name}, revision {revision}, weights {base_hash} |
 | Dataset | {dataset}: {rows_train} rows to train on, {rows_eval} to evaluate, SHA-256 {data_hash} |
-| Adapter | rank {rank}, alpha {alpha}, on {modules} |
+| Adapter | rank {rank}, alpha {alpha}, on {modules}{parent} |
 | Steps | {steps} of {total_steps} |
 | Training loss | {train_loss} |
 | Evaluation loss | {eval_loss} |
@@ -63,6 +63,7 @@ def write_card(path: Path, facts: Mapping[str, Any], adapter_config: Mapping[str
         rank=adapter_config["r"],
         alpha=adapter_config["lora_alpha"],
         modules=", ".join(sorted(adapter_config["target_modules"])),
+        parent=f"; goes on from {facts['parent']['name']}" if facts.get("parent") else "",
         steps=metrics["steps"],
         total_steps=metrics["total_steps"],
         train_loss=_shown(metrics["train_loss"]),

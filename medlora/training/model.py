@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model
+from peft import (
+    LoraConfig,
+    PeftModel,
+    get_peft_model,
+    get_peft_model_state_dict,
+    set_peft_model_state_dict,
+)
 from peft.tuners.lora import LoraLayer
+from safetensors.torch import load_file
 from torch import nn
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
 from medlora.config.schema import Config
 from medlora.errors import UserError
-from medlora.models.architecture import ArchitectureFacts, fit_target_modules
-from medlora.models.files import split_revision
+from medlora.models.architecture import ArchitectureFacts, facts_from_config, fit_target_modules
+from medlora.models.files import ModelFiles, read_model_config, split_revision
+from medlora.models.parent import KEY, WEIGHTS, Parent, find_mismatches, read_parent
+from medlora.models.weight_hash import hash_file, hash_model
 from medlora.training.attention import register_flat_attention
 from medlora.training.device import Setup
+from medlora.workspace import Workspace
 
 
 @dataclass(frozen=True)
@@ -132,6 +143,36 @@ def attach_adapter(
         )
     trainable, total = adapted.get_nb_trainable_parameters()
     return adapted, AdapterFacts(trainable, total, tuple(attached))
+
+
+def load_parent(model: PeftModel, ws: Workspace, record: Mapping[str, Any]) -> None:
+    """Put the weights of the adapter that the run begins with in the place of the fresh ones.
+
+    record: what the run's start kept of it.
+    Raises: UserError when it is gone, has changed since, or has other tensors than this run's adapter.
+    """
+    parent = read_parent(ws, str(record["name"]))
+    path = parent.path / WEIGHTS
+    if hash_file(path) != record["weights_sha256"]:
+        raise UserError(
+            f"{KEY}: {parent.name} changed since the run was made; start a new run with it as it is now"
+        )
+    weights = load_file(path)
+    if weights.keys() != get_peft_model_state_dict(model, save_embedding_layers=False).keys():
+        raise UserError(f"{KEY}: {parent.name} has other layers than this run adapts")
+    set_peft_model_state_dict(model, weights)
+
+
+def check_parent(parent: Parent, config: Config, files: ModelFiles) -> None:
+    """Raises: UserError when the adapter does not fit the run, or was made on other weights of its base."""
+    facts = facts_from_config(read_model_config(files.path))
+    base = config.model.base_model_name
+    wrong = list(find_mismatches(parent, base, config.lora.model_dump(), facts))
+    told = parent.facts.get("base_model", {}).get("weight_hash")
+    if not wrong and told and told != hash_model(files):
+        wrong = [f"{KEY}: {parent.name} was made on other weights of {files.name} than the ones here"]
+    if wrong:
+        raise UserError("\n".join(wrong))
 
 
 def attached_modules(model: nn.Module) -> list[str]:

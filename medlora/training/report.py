@@ -102,6 +102,7 @@ def collect_facts(session: Session, files: ModelFiles, examples: Examples, fitte
             "left_out": examples.left_out,
             "phi": record["dataset"].get("phi"),
         },
+        "parent": record.get("parent"),
         "config": record["config"],
         "origins": record.get("origins", {}),
         "seeds": {"seed": config.training.seed, "data_seed": data_seed(config)},

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import psutil
+from peft import PeftModel
 
 from medlora.config.plan import count_steps, keeps_best, plan_warmup
 from medlora.config.portion import cut_batches
@@ -16,6 +17,7 @@ from medlora.dataset.render import ChatTokenizer
 from medlora.models.architecture import ArchitectureFacts, facts_from_config
 from medlora.models.files import STARTER, ModelFiles, find_model, read_model_config
 from medlora.models.hub import download_model
+from medlora.models.parent import read_parent
 from medlora.models.starter import prepare_starter
 from medlora.runs.events import append_event
 from medlora.training.assemble import build_trainer, draw_apart
@@ -35,7 +37,14 @@ from medlora.training.examples import Examples, prepare_examples
 from medlora.training.fast_path import is_worth_compiling, take_fast_path
 from medlora.training.fit import LabelTrainer
 from medlora.training.folders import checkpoint_folder
-from medlora.training.model import AdapterFacts, attach_adapter, load_base, target_modules
+from medlora.training.model import (
+    AdapterFacts,
+    attach_adapter,
+    check_parent,
+    load_base,
+    load_parent,
+    target_modules,
+)
 from medlora.training.proof import losses_agree
 from medlora.training.ranks import ALONE, Ranks
 from medlora.training.shortage import trial_is_due, try_longest
@@ -159,6 +168,8 @@ def fit(session: Session, files: ModelFiles, examples: Examples, resume: Checkpo
     session.tell("held", memory_before_gib=round(memory_now_gib(setup.device), 3))
     base = load_base(files.path, files.name, config, setup, gpu=session.ranks.local)
     model, adapter = attach_adapter(base, config, setup, modules)
+    if session.record.get("parent") and resume is None:
+        _begin_with_parent(session, model, files)
     if known is None:
         setup = session.ranks.decide(lambda: _proven(session, model, examples, setup))
     if setup.compiled:
@@ -203,6 +214,14 @@ def fit(session: Session, files: ModelFiles, examples: Examples, resume: Checkpo
         tokens_per_second=reporter.tokens_per_second,
         peak_memory_gib=memory_peak_gib(setup.device),
     )
+
+
+def _begin_with_parent(session: Session, model: PeftModel, files: ModelFiles) -> None:
+    """Why not for a resumed run: its checkpoint holds what the parent became."""
+    record = session.record["parent"]
+    check_parent(read_parent(session.ws, record["name"]), session.config, files)
+    load_parent(model, session.ws, record)
+    session.notice(f"Begins with what {record['name']} has learned.")
 
 
 def _choose(

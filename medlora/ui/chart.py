@@ -76,13 +76,13 @@ def _axes(frame: _Frame, y_ticks: Sequence[float], x_ticks: Sequence[float], x_t
     return parts
 
 
-def _path(frame: _Frame, series: Series, kind: int) -> list[str]:
+def _path(frame: _Frame, series: Series, kind: int, *, last_only: bool = False) -> list[str]:
     places = [(frame.x(x), frame.y(y), x, y) for x, y in series.points]
     parts = []
     if len(places) > 1:
         joined = " ".join(f"{x:.1f},{y:.1f}" for x, y, _, _ in places)
         parts.append(f'<polyline class="line-{kind}" points="{joined}"/>')
-    dots = places if len(places) <= 60 or kind == 2 else places[-1:]
+    dots = places if not last_only and (len(places) <= 60 or kind == 2) else places[-1:]
     radius = 3 if kind == 1 else 4
     for x, y, at, value in dots:
         title = text(f"{series.name} {number(value, 4)} at step {number(at)}")
@@ -107,9 +107,17 @@ def summarise(series: Series) -> str:
 
 
 def line_chart(
-    title: str, lines: Sequence[Series], *, x_high: float | None = None, from_zero: bool = False
+    title: str,
+    lines: Sequence[Series],
+    *,
+    x_high: float | None = None,
+    from_zero: bool = False,
+    overlay: bool = False,
 ) -> str:
-    """One figure with up to two lines over the steps of a run, and its summary in words."""
+    """One figure with up to six lines over the steps of a run, and its summary in words.
+
+    overlay: lines of different runs, which have a dot at their end only.
+    """
     points = [point for line in lines for point in line.points]
     summary = " ".join(summarise(line) for line in lines if line.points) or "No value yet."
     keys = "".join(
@@ -130,7 +138,7 @@ def line_chart(
     ]
     body += _axes(frame, y_ticks, x_ticks, "step")
     for kind, line in enumerate(lines, start=1):
-        body += _path(frame, line, kind)
+        body += _path(frame, line, kind, last_only=overlay)
     drawing = (
         f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{text(title)}. {text(summary)}">'
         f"{''.join(body)}</svg>"

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
 
 from medlora.errors import UserError
-from medlora.services import configure, data, train
+from medlora.services import adapters, configure, data, train
 from medlora.services.devices import list_choices
 from medlora.ui import present
 from medlora.ui.blocks import pick
 from medlora.workspace import Workspace
 
 Update = Any
+FRESH = ""
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What is chosen beside the dataset: the devices, and the adapter to go on from."""
+
+    device: str | None = None
+    parent: str | None = None
 
 
 def dataset_choices(workspace: Workspace) -> list[tuple[str, str]]:
@@ -50,23 +60,35 @@ def offer_devices(workspace: Workspace, chosen: str | None) -> Update:
     return {**pick(labels, chosen), "visible": bool(labels)}
 
 
-def _options(workspace: Workspace, device: str | None, name: str = "") -> train.StartOptions:
-    chosen = next((choice for choice in list_choices(workspace) if choice.label == device), None)
-    return train.StartOptions(adapter_name=name.strip() or None, sets=chosen.sets if chosen else ())
+def offer_parents(workspace: Workspace, chosen: str | None) -> Update:
+    """The adapters that the run could go on from: those on its base model."""
+    examined = configure.examine(workspace, configure.load_draft(workspace).text)
+    base = examined.resolved.config.model.base_model_name if examined.resolved else None
+    fitting = [card for card in adapters.list_adapters(workspace) if card.base_model == base]
+    names = [(card.name, card.name) for card in fitting if not card.problem]
+    return {**pick([("fresh weights", FRESH), *names], chosen), "visible": bool(names)}
 
 
-def show_checks(workspace: Workspace, dataset: str | None, device: str | None = None) -> str:
+def _options(workspace: Workspace, wish: Wish, name: str = "") -> train.StartOptions:
+    chosen = next((choice for choice in list_choices(workspace) if choice.label == wish.device), None)
+    sets = chosen.sets if chosen else ()
+    if wish.parent:
+        sets = (*train.sets_from(workspace, wish.parent), *sets)
+    return train.StartOptions(adapter_name=name.strip() or None, sets=sets)
+
+
+def show_checks(workspace: Workspace, dataset: str | None, *wish: str | None) -> str:
     """What the machine says before anything starts."""
     if not dataset:
         return present.empty("No dataset yet", "Add one in the Data tab, or start there with the sample.")
     text = configure.load_draft(workspace).text
-    checks = train.preflight(workspace, text, dataset, _options(workspace, device))
+    checks = train.preflight(workspace, text, dataset, _options(workspace, Wish(*wish)))
     return present.checklist((check.name, check.status, check.message) for check in checks)
 
 
-def show_exact_checks(workspace: Workspace, dataset: str | None, device: str | None = None) -> Update:
+def show_exact_checks(workspace: Workspace, dataset: str | None, *wish: str | None) -> Update:
     """The same once the memory is traced, some seconds later; nothing where it was already."""
-    sets = _options(workspace, device).sets
+    sets = _options(workspace, Wish(*wish)).sets
     examined = configure.examine(workspace, configure.load_draft(workspace).text, dataset, sets=sets)
     if not dataset or examined.resolved is None:
         return gr.skip()
@@ -77,18 +99,26 @@ def show_exact_checks(workspace: Workspace, dataset: str | None, device: str | N
         configure.estimate(workspace, config, wait=True)
     except UserError:
         return gr.skip()
-    return show_checks(workspace, dataset, device)
+    return show_checks(workspace, dataset, *wish)
 
 
-def open_tab(workspace: Workspace, dataset: str | None, device: str | None = None) -> list[Update]:
-    """What could be started now: the datasets, the configuration, the devices. The checks follow."""
-    choices = pick(dataset_choices(workspace), dataset)
-    return [choices, show_config_line(workspace), offer_devices(workspace, device)]
+def open_tab(workspace: Workspace, dataset: str | None, *chosen: str | None) -> list[Update]:
+    """What could be started now: the datasets, the configuration, what to train on and to go on from.
+
+    The checks follow.
+    """
+    wish = Wish(*chosen)
+    return [
+        pick(dataset_choices(workspace), dataset),
+        show_config_line(workspace),
+        offer_devices(workspace, wish.device),
+        offer_parents(workspace, wish.parent),
+    ]
 
 
-def start_run(workspace: Workspace, dataset: str | None, name: str, device: str | None = None) -> str:
+def start_run(workspace: Workspace, dataset: str | None, name: str, *wish: str | None) -> str:
     """Start the run, or queue it; its id. The services refuse what the checks found wrong."""
     if not dataset:
         raise UserError("dataset: none is chosen; add one in the Data tab")
     text = configure.load_draft(workspace).text
-    return train.start(workspace, text, dataset, _options(workspace, device, name))
+    return train.start(workspace, text, dataset, _options(workspace, Wish(*wish), name))

@@ -21,6 +21,7 @@ from medlora.ui import (
     evaluate_tab,
     new_run,
     rating_panel,
+    runs_section,
     safety_tab,
     train_tab,
 )
@@ -185,18 +186,24 @@ def _wire_openings(tabs: Tabs, pages: Pages, chat: ChatService) -> None:
     train, talk, library = tabs.train, tabs.chat, tabs.adapters
     chosen = tabs.data.shown
     pages.train.select(
-        guarded(lambda shown, *now: new_run.open_tab(workspace, _stored_name(shown) or now[0], now[1])),
-        [chosen, train.dataset, train.device],
+        guarded(lambda *asked: runs_section.draw(workspace, *asked), needs=Permission.WATCH),
+        [train.runs.words, train.runs.chosen],
+        train.runs.drawn,
+        **POLL,
+    )
+    pages.train.select(
+        guarded(lambda shown, *now: new_run.open_tab(workspace, _stored_name(shown) or now[0], *now[1:])),
+        [chosen, train.dataset, *train.wish],
         train.offered,
         **POLL,
     ).then(
         guarded(lambda *asked: new_run.show_checks(workspace, *asked)),
-        [train.dataset, train.device],
+        [train.dataset, *train.wish],
         train.checks,
         **POLL,
     ).then(
         guarded(lambda *asked: new_run.show_exact_checks(workspace, *asked)),
-        [train.dataset, train.device],
+        [train.dataset, *train.wish],
         train.checks,
         **POLL,
     )

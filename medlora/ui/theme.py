@@ -58,6 +58,10 @@ PALETTE: dict[str, Tone] = {
     "red-soft": Tone("#fbe9e6", "#3d1b18"),
     "red-line": Tone("#e5a49d", "#7d3630"),
     "series-2": Tone("#7a5aa6", "#bda4e6"),
+    "series-3": Tone("#a85a14", "#f0b072"),
+    "series-4": Tone("#2f6db5", "#8fbdf2"),
+    "series-5": Tone("#a13a6b", "#f09cc0"),
+    "series-6": Tone("#5b6b2a", "#bccb82"),
 }
 
 # Gradio's variable → the colour it takes.

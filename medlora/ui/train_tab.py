@@ -12,6 +12,7 @@ from medlora.services import train
 from medlora.ui import new_run, present, run_view
 from medlora.ui.blocks import Confirmation, actions, card, confirmation, keep_choice, pick, row, words
 from medlora.ui.events import POLL, SILENT, guarded
+from medlora.ui.runs_section import RunsSection, build_runs_section, wire_runs_section
 from medlora.workspace import Workspace
 
 NO_RUN = present.empty(
@@ -32,6 +33,7 @@ class TrainTab:
     config: gr.HTML
     name: gr.Textbox
     device: gr.Dropdown
+    parent: gr.Dropdown
     checks: gr.HTML
     start: gr.Button
     change_config: gr.Button
@@ -53,12 +55,18 @@ class TrainTab:
     extend: gr.Button
     chat: gr.Button
     sure: Confirmation
+    runs: RunsSection
     seen: gr.State
 
     @property
     def offered(self) -> list[Any]:
         """What may be chosen for a new run, in the order of `open_tab`."""
-        return [self.dataset, self.config, self.device]
+        return [self.dataset, self.config, *self.wish]
+
+    @property
+    def wish(self) -> list[Any]:
+        """What is chosen beside the dataset, in the order of `new_run.Wish`."""
+        return [self.device, self.parent]
 
     @property
     def drawn(self) -> list[Any]:
@@ -150,6 +158,9 @@ def build_train_tab() -> TrainTab:
             device = gr.Dropdown(
                 [], label="Train on", elem_id="train-device", visible=False, filterable=False
             )
+            parent = gr.Dropdown(
+                [], label="Go on from", elem_id="train-parent", visible=False, filterable=False
+            )
             checks = words(elem_id="train-checks")
             with actions():
                 start = gr.Button("Start training", variant="primary", elem_id="train-start")
@@ -181,12 +192,14 @@ def build_train_tab() -> TrainTab:
                     log = gr.Textbox(
                         label="Last lines of the run's log", lines=12, max_lines=12, elem_classes="ml-log"
                     )
+    runs = build_runs_section()
     return TrainTab(
-        dataset=dataset, config=config, name=name, device=device, checks=checks, start=start,
+        dataset=dataset, config=config, name=name, device=device, parent=parent, checks=checks, start=start,
         change_config=change_config,
         run=run, nothing=nothing, board=board, status=status, figures=figures, loss=loss, rate=rate,
         facts=facts, log=log, stop=stop, discard=discard, resume=resume, chat=chat, sure=sure,
         up=up, longer=longer, more=more, extend=extend,
+        runs=runs,
         seen=gr.State(""),
     )  # fmt: skip
 
@@ -197,8 +210,8 @@ def wire_train_tab(tab: TrainTab, workspace: Workspace) -> None:
     def redraw(run_id: str | None) -> list[Update]:
         return draw_run(workspace, run_id, "") or [gr.skip()] * len(tab.drawn)
 
-    def start(dataset: str | None, name: str, device: str | None) -> list[Update]:
-        return redraw(new_run.start_run(workspace, dataset, name, device))
+    def start(dataset: str | None, name: str, *wish: str | None) -> list[Update]:
+        return redraw(new_run.start_run(workspace, dataset, name, *wish))
 
     def stop(run_id: str) -> list[Update]:
         train.stop(workspace, run_id)
@@ -224,12 +237,13 @@ def wire_train_tab(tab: TrainTab, workspace: Workspace) -> None:
         train.discard(workspace, run_id)
         return [gr.update(visible=False), *redraw(run_id)]
 
-    def check(dataset: str | None, device: str | None) -> str:
-        return new_run.show_checks(workspace, dataset, device)
+    def check(dataset: str | None, *wish: str | None) -> str:
+        return new_run.show_checks(workspace, dataset, *wish)
 
-    for choice in (tab.dataset, tab.device):
-        choice.change(guarded(check), [tab.dataset, tab.device], tab.checks, **POLL)
-    tab.start.click(guarded(start), [tab.dataset, tab.name, tab.device], tab.drawn, **SILENT)
+    asked = [tab.dataset, *tab.wish]
+    for changed in (tab.dataset.change, tab.device.input, tab.parent.input):
+        changed(guarded(check), asked, tab.checks, **POLL)
+    tab.start.click(guarded(start), [tab.dataset, tab.name, *tab.wish], tab.drawn, **SILENT)
     tab.run.input(guarded(redraw, needs=Permission.WATCH), tab.run, tab.drawn, **POLL)
     tab.stop.click(guarded(stop), tab.run, tab.drawn, **SILENT)
     tab.resume.click(guarded(resume), tab.run, tab.drawn, **SILENT)
@@ -237,4 +251,5 @@ def wire_train_tab(tab: TrainTab, workspace: Workspace) -> None:
     tab.extend.click(guarded(extend), [tab.run, tab.more], tab.drawn, **SILENT)
     tab.discard.click(guarded(ask), tab.run, [tab.sure.box, tab.sure.question], **POLL)
     tab.sure.no.click(lambda: gr.update(visible=False), None, tab.sure.box, **POLL)
+    wire_runs_section(tab.runs, workspace, tab.drawn, redraw)
     tab.sure.yes.click(guarded(discard), tab.run, [tab.sure.box, *tab.drawn], **SILENT)

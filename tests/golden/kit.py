@@ -54,7 +54,9 @@ class Kit:
         }
         return Config.model_validate(values)
 
-    def make_run(self, config: Config | None = None, setup: dict[str, Any] | None = None) -> RunPaths:
+    def make_run(
+        self, config: Config | None = None, setup: dict[str, Any] | None = None, **more: Any
+    ) -> RunPaths:
         """A run; `setup` stands in for what the first start would choose."""
         dataset = {
             "name": "tiny",
@@ -62,7 +64,8 @@ class Kit:
             "sha256": hashlib.sha256(self.data.read_bytes()).hexdigest(),
         }
         plain = (config or self.config()).model_dump(mode="json")
-        run = create_run(self.ws, RunRequest(config=plain, dataset=dataset, adapter_name="tiny"))
+        request = RunRequest(config=plain, dataset=dataset, adapter_name="tiny", **more)
+        run = create_run(self.ws, request)
         if setup is not None:
             from medlora.training.device import Setup
 

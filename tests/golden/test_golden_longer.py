@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from medlora.errors import ConfigError, UserError
+from medlora.models.parent import read_parent
 from medlora.runs import queue
 from medlora.runs.store import load_record
 from medlora.services.extend import change_settings, lengthen
@@ -67,3 +70,26 @@ def test_only_what_leaves_it_the_same_run_may_change(kit: Kit) -> None:
     )
     with pytest.raises(UserError, match=r"^train longer: must be above 0 \(got 0\); say how many more$"):
         lengthen(run, 0)
+
+
+def test_a_run_goes_on_from_an_adapter_and_says_so(kit: Kit) -> None:
+    first = kit.make_run(kit.config(training=SHORT), SETUP)
+    assert kit.work(first) == 0, end_of(first)
+    barely = SHORT | {"max_steps": 1, "learning_rate": 1e-12, "weight_decay": 0.0}
+    config = kit.config(training=barely, lora={"from_adapter": "tiny"})
+    parent = read_parent(kit.ws, "tiny").record()
+    run = kit.make_run(config, SETUP, parent=parent)
+    assert kit.work(run) == 0, end_of(run)
+    before, after = (
+        load_file(kit.ws.adapter(name) / "adapter_model.safetensors") for name in ("tiny", "tiny-2")
+    )
+    assert before.keys() == after.keys()
+    assert all(torch.allclose(before[name], after[name], atol=1e-9) for name in before)
+    facts = json.loads((kit.ws.adapter("tiny-2") / "provenance.json").read_text(encoding="utf-8"))
+    assert facts["parent"] == parent
+    assert "goes on from tiny" in (kit.ws.adapter("tiny-2") / "README.md").read_text(encoding="utf-8")
+    changed = kit.make_run(config, SETUP, parent=parent | {"weights_sha256": "0"})
+    assert kit.work(changed) == 3
+    assert end_of(changed)["reason"] == (
+        "lora.from_adapter: tiny changed since the run was made; start a new run with it as it is now"
+    )

@@ -46,6 +46,21 @@ def make_adapter(ws: Workspace, name: str, sha256: str) -> str:
     return folder.name
 
 
+def test_what_went_on_from_an_adapter_of_the_dataset_goes_with_it(ws: Workspace, tmp_path: Path) -> None:
+    sha256 = import_rows(ws, tmp_path, "ward")
+    parent = {"name": "ward-a", "datasets": [{"name": "ward", "sha256": sha256}]}
+    folder = make_private(ws.adapter("child"))
+    (folder / "adapter_model.safetensors").write_text(CANARY, encoding="utf-8")
+    write_json(folder / "adapter_config.json", {"r": 4})
+    write_json(folder / "provenance.json", {"dataset": {"name": "other", "sha256": "1"}, "parent": parent})
+    request = RunRequest(config={}, dataset={"name": "other"}, adapter_name="child", parent=parent)
+    run = create_run(ws, request)
+    append_event(run, "ended", status="completed")
+    held = erasure.erase_dataset(ws, "ward")
+    assert (held.adapters, held.runs) == (("child",), (run.run_id,))
+    assert not folder.exists()
+
+
 def files_with(canary: str, *folders: Path) -> list[Path]:
     return [
         path
