@@ -70,6 +70,14 @@ def test_only_the_answers_and_their_end_are_trained_on(load: Load, family: str) 
 
 
 @pytest.mark.parametrize("family", FAMILIES)
+def test_a_record_without_a_system_turn_is_trained_on_alike(load: Load, family: str) -> None:
+    tokenizer = load(family)
+    assert TALK[0].role == "system"
+    assert trained_text(tokenizer, TALK[1:]) == TRAINED[family]
+    assert TALK[0].content not in tokenizer.render(TALK[1:])
+
+
+@pytest.mark.parametrize("family", FAMILIES)
 def test_the_untrained_beginning_is_what_the_chat_sends(load: Load, family: str) -> None:
     tokenizer = load(family)
 
