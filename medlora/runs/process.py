@@ -9,12 +9,11 @@ import subprocess
 import sys
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
 
-from medlora.runs.devices import VISIBLE
 from medlora.workspace import RunPaths, Workspace, make_private
 
 # Two readings of one start time differ by the clock's ticks; the clock itself may also be set.
@@ -79,14 +78,14 @@ class Launch:
     offline: whether the model is at hand, so that the worker needs no network and no token.
     keeps: how the names of secrets begin that the worker needs all the same: those of a tracker.
     lean: whether memory matters more than time.
-    gpus: those that the worker may see, in the words of CUDA_VISIBLE_DEVICES; None leaves it as it is.
+    gpus: what the worker's environment says of them.
     """
 
     command: tuple[str, ...] = (sys.executable, "-m", "medlora.training.worker")
     offline: bool = True
     keeps: tuple[str, ...] = ()
     lean: bool = False
-    gpus: str | None = None
+    gpus: Mapping[str, str] = field(default_factory=dict)
 
 
 def spawn_worker(ws: Workspace, run: RunPaths, launch: Launch | None = None) -> ProcessMark:
@@ -106,7 +105,7 @@ def spawn_worker(ws: Workspace, run: RunPaths, launch: Launch | None = None) -> 
             cwd=make_private(ws.empty),
             env=worker_environment(ws, os.environ, offline=launch.offline, keeps=launch.keeps)
             | (LEAN_ALLOCATION if launch.lean else {})
-            | ({} if launch.gpus is None else {VISIBLE: launch.gpus}),
+            | dict(launch.gpus),
             start_new_session=True,
             creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)
             | getattr(subprocess, "DETACHED_PROCESS", 0),

@@ -20,7 +20,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from medlora.errors import UserError
-from medlora.runs.devices import MAIN, in_each_others_way, visible_gpus
+from medlora.runs.devices import MAIN, gpu_environment, in_each_others_way
 from medlora.runs.events import append_event, last_event
 from medlora.runs.live import is_over, observe
 from medlora.runs.process import Launch, ProcessMark, is_alive, spawn_worker
@@ -214,7 +214,7 @@ def _start(ws: Workspace, run: RunPaths, command: tuple[str, ...] | None) -> boo
         offline=record.get("needs_network") is not True,
         keeps=KEYS.get(tracker, ()),
         lean=_is_lean(run, record),
-        gpus=visible_gpus(training, os.environ),
+        gpus=gpu_environment(training, os.environ),
     )
     try:
         mark = spawn_worker(ws, run, replace(launch, command=command) if command else launch)

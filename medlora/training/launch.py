@@ -77,6 +77,7 @@ def launch_ranks(run: RunPaths, config: Config) -> None:
     folder = _folder(run)
     shutil.rmtree(folder, ignore_errors=True)
     make_private(folder)
+    before = dict(os.environ)
     _prepare_environment(folder, config)
     try:
         run_torchrun(
@@ -89,6 +90,8 @@ def launch_ranks(run: RunPaths, config: Config) -> None:
         _explain_end(run, config, -signal.SIGTERM)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+        os.environ.clear()  # the next run, which this process starts, has threads and folders of its own
+        os.environ.update(before)
 
 
 def _torchrun_options(folder: Path, config: Config) -> list[str]:

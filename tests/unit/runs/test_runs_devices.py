@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from medlora.runs.devices import choose_device, in_each_others_way, visible_gpus
+from medlora.runs.devices import choose_device, gpu_environment, in_each_others_way
 from medlora.runs.queue import dispatch, submit_run
 
 
@@ -27,17 +27,21 @@ def test_runs_that_share_a_gpu_are_in_each_others_way():
 
 
 @pytest.mark.parametrize(
-    ("training", "environ", "seen"),
+    ("training", "offered", "seen"),
     [
-        ({"num_processes": 1}, {}, "0"),
-        ({"num_processes": 2, "devices": "all"}, {}, "0,1"),
-        ({"num_processes": 1, "devices": [1]}, {}, "1"),
-        ({"num_processes": 1, "devices": [1]}, {"CUDA_VISIBLE_DEVICES": "4,7"}, "7"),
-        ({"num_processes": 1}, {"CUDA_VISIBLE_DEVICES": ""}, ""),
+        ({"num_processes": 1}, None, "0"),
+        ({"num_processes": 2, "devices": "all"}, None, "0,1"),
+        ({"num_processes": 1, "devices": [1]}, None, "1"),
+        ({"num_processes": 1, "devices": [1]}, "4,7", "7"),
+        ({"num_processes": 1}, "", ""),
     ],
 )
-def test_a_process_sees_its_own_gpus_and_no_others(training, environ, seen):
-    assert visible_gpus(training, environ) == seen
+def test_a_process_sees_its_own_gpus_and_no_others(training, offered, seen):
+    environ = {} if offered is None else {"CUDA_VISIBLE_DEVICES": offered}
+    first = gpu_environment(training, environ)
+    assert first["CUDA_VISIBLE_DEVICES"] == seen
+    # A worker starts the next run: that one counts from what the app saw, not from what the worker sees.
+    assert gpu_environment(training, environ | first) == first
 
 
 def test_runs_on_different_gpus_start_together_and_nobody_is_overtaken(ws, make_request, worker):
