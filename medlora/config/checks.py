@@ -178,6 +178,12 @@ def _mention_model(settings: Settings) -> None:
         settings.say("model.base_model_name", "not set; the small model `starter` is used", "notice")
 
 
+def _check_machines(settings: Settings) -> None:
+    if settings.value("training.num_machines") > 1 and not settings.value("training.meeting_point"):
+        message = "several machines must meet somewhere; write `meeting_point: ADDRESS:PORT` of the first one"
+        settings.say("training.num_machines", message)
+
+
 def _check_modules(settings: Settings) -> None:
     modules = settings.value("lora.target_modules")
     if isinstance(modules, list) and not [name for name in modules if name.strip()]:
@@ -221,6 +227,7 @@ _RULES: tuple[tuple[tuple[str, ...], Callable[[Settings], None]], ...] = (
     (("model.base_model_name",), _mention_model),
     (("lora.target_modules",), _check_modules),
     ((_SERVER, _SERVED, _REMOTE), _check_server),
+    (("training.num_machines", "training.meeting_point"), _check_machines),
 )
 
 

@@ -46,7 +46,7 @@ def count_steps(config: Config, rows_train: int) -> int:
     training = config.training
     if training.max_steps > 0:
         return training.max_steps
-    batches = math.ceil(rows_train / (training.per_device_train_batch_size * training.num_processes))
+    batches = math.ceil(rows_train / (training.per_device_train_batch_size * training.all_processes))
     per_epoch = max(1, math.ceil(batches / training.gradient_accumulation_steps))
     return max(1, math.ceil(training.num_train_epochs * per_epoch))
 

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import field_validator
 
 from medlora.config.declare import Section, setting
+from medlora.config.training_guidance import BATCH_GUIDANCE, RATE_GUIDANCE, SCHEDULE_GUIDANCE
 
 Scheduler = Literal[
     "cosine",
@@ -26,28 +27,6 @@ Optimizer = Literal[
     "adafactor",
     "sgd",
 ]
-
-SCHEDULE_GUIDANCE = (
-    ("cosine", "rises during warmup, then falls in a smooth curve: recommended"),
-    ("linear", "rises during warmup, then falls in a straight line"),
-    ("constant_with_warmup", "rises during warmup, then stays: for runs you may extend"),
-    ("constant", "the same rate from first to last step, no warmup"),
-    ("cosine_with_restarts", "cosine that starts over"),
-    ("polynomial", "falls along a polynomial, by default like linear"),
-    ("inverse_sqrt", "falls with the square root of the step"),
-)
-BATCH_GUIDANCE = (
-    (1, "least memory; raise accumulation to keep the effective batch"),
-    (2, "fits Phi-4-mini in 4-bit on a 6 GB GPU"),
-    (4, "a good start with 8 GB or more, or with the starter model"),
-    (8, "faster where memory allows"),
-)
-RATE_GUIDANCE = (
-    ("5e-5", "careful: when training is unstable"),
-    ("1e-4", "the usual start"),
-    ("2e-4", "faster: small models, small ranks"),
-    ("5e-4", "very fast: for the starter model only"),
-)
 
 
 class TrainingSettings(Section):
@@ -225,6 +204,25 @@ class TrainingSettings(Section):
         example="[0, 1]",
         bounds="a list of numbers, or all",
     )
+    num_machines: int = setting(
+        1,
+        "Machines",
+        "How many computers learn together, each with num_processes. All see the same home folder; the "
+        "others join by hand, with the line that the run's first notice gives.",
+        ge=1,
+        le=64,
+        unit="computers",
+    )
+    meeting_point: str | None = setting(
+        None,
+        "Meeting point",
+        "Where the machines of a run meet: address and free port of the first one. What goes over that "
+        "network is neither encrypted nor behind a password.",
+        max_length=200,
+        pattern=r"^[^\s:]+:\d{2,5}$",
+        bounds="an address and a port, such as 10.0.0.5:29500",
+        example="10.0.0.5:29500",
+    )
     gradient_checkpointing: bool = setting(
         False,
         "Gradient checkpointing",
@@ -289,6 +287,11 @@ class TrainingSettings(Section):
         ge=0,
         le=2**32 - 1,
     )
+
+    @property
+    def all_processes(self) -> int:
+        """Of all machines together."""
+        return self.num_processes * self.num_machines
 
     @field_validator("devices")
     @classmethod

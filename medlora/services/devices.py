@@ -62,7 +62,8 @@ def check_devices(config: Config, hardware: Hardware) -> Iterator[Check]:
     if hardware.kind == "cpu" and count > hardware.cores:
         message = f"{count} processes share {hardware.cores} cores: more processes than cores are slower."
         yield Check("Devices", "notice", message)
-    if count > 1:
+    if training.all_processes > 1:
+        count = training.all_processes
         rows = training.per_device_train_batch_size * training.gradient_accumulation_steps
         message = f"{count} processes: a step sees {rows * count} rows, {rows} in each."
         yield Check("Devices", "ok", message)

@@ -35,7 +35,7 @@ def forecast_time(
     steps = count_steps(config, max(1, round(load.rows * (1 - config.data.eval_dataset_size))))
     training = config.training
     batch = training.per_device_train_batch_size * training.gradient_accumulation_steps
-    rows = steps * batch * training.num_processes
+    rows = steps * batch * training.all_processes
     system = len(config.safety.system_prompt) / _CHARACTERS_PER_TOKEN
     row_tokens = load.bytes_per_row / _CHARACTERS_PER_TOKEN + system
     tokens = rows * min(row_tokens, config.data.max_seq_length)

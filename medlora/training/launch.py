@@ -1,7 +1,7 @@
 """A run in several processes: torchrun starts them, and the run's worker waits here for how they end.
 
-Nothing listens on the network: the processes find each other through a file in the run's private folder, and
-talk over the machine's loopback interface.
+On one machine nothing listens on the network: the processes find each other through a file in the run's
+private folder, and talk over the loopback interface. Several machines meet at a port of the first one.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import psutil
 
 from medlora.config.schema import Config
 from medlora.errors import UserError
-from medlora.runs.events import last_event
+from medlora.runs.events import append_event, last_event
 from medlora.runs.process import ProcessMark
 from medlora.training.stopping import StoppedEarly
 from medlora.workspace import RunPaths, make_private, write_json
@@ -79,6 +79,8 @@ def launch_ranks(run: RunPaths, config: Config) -> None:
     make_private(folder)
     before = dict(os.environ)
     _prepare_environment(folder, config)
+    if config.training.num_machines > 1:
+        append_event(run, "notice", message=say_how_to_join(run, config))
     try:
         run_torchrun(
             parse_args([*_torchrun_options(folder, config), "-m", "medlora.training.rank", str(run.root)])
@@ -94,7 +96,31 @@ def launch_ranks(run: RunPaths, config: Config) -> None:
         os.environ.update(before)
 
 
+def say_how_to_join(run: RunPaths, config: Config) -> str:
+    """What is to be done on the other machines, which wait there for this one or are waited for."""
+    options = " ".join(_meeting_options(config, "NUMBER"))
+    return (
+        f"Waiting for the other machines. On each, with its own NUMBER from 1 on: torchrun {options} "
+        f"-m medlora.training.rank {run.root}"
+    )
+
+
+def _meeting_options(config: Config, number: str) -> list[str]:
+    training = config.training
+    address, _, port = (training.meeting_point or "").rpartition(":")
+    return [
+        f"--nnodes={training.num_machines}",
+        f"--node-rank={number}",
+        f"--nproc-per-node={training.num_processes}",
+        f"--master-addr={address}",
+        f"--master-port={port}",
+        "--max-restarts=0",
+    ]
+
+
 def _torchrun_options(folder: Path, config: Config) -> list[str]:
+    if config.training.num_machines > 1:
+        return _meeting_options(config, "0")
     return [
         f"--nproc-per-node={config.training.num_processes}",
         "--rdzv-backend=c10d",
@@ -114,8 +140,10 @@ def _prepare_environment(folder: Path, config: Config) -> None:
     own = ProcessMark.own()
     loopback = _loopback()
     os.environ[OWNER] = f"{own.pid}:{own.start!r}"
-    os.environ[GROUP_FILE] = str(folder / "group")
     os.environ["OMP_NUM_THREADS"] = str(max(1, usable_cores() // config.training.num_processes))
+    if config.training.num_machines > 1:
+        return
+    os.environ[GROUP_FILE] = str(folder / "group")
     os.environ["TORCH_DISABLE_SHARE_RDZV_TCP_STORE"] = "1"  # torchrun would open a port of its own
     if loopback:
         os.environ["GLOO_SOCKET_IFNAME"] = os.environ["NCCL_SOCKET_IFNAME"] = loopback
@@ -156,7 +184,7 @@ def _explain_end(run: RunPaths, config: Config, exit_code: int) -> None:
         raise StoppedEarly
     if own:
         raise RankError(own[0])
-    count = config.training.num_processes
+    count = config.training.all_processes
     how = f"by signal {-exit_code}" if exit_code < 0 else f"with code {exit_code}"
     reason = f"One of the run's {count} processes was ended from outside ({how}), so the others stopped too"
     raise RankError(Failure("other", reason, _RESUME, time.time()))

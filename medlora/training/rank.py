@@ -13,12 +13,17 @@ import threading
 import time
 import traceback
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from medlora.errors import UserError
 from medlora.runs.process import ProcessMark, is_alive
 from medlora.runs.store import load_record
 from medlora.training.launch import OWNER, write_failure
 from medlora.training.stopping import StopWish
 from medlora.workspace import RunPaths, Workspace
+
+if TYPE_CHECKING:
+    from medlora.training.session import Session
 
 log = logging.getLogger("medlora.training")
 _LOOK_EVERY_S = 0.5
@@ -55,8 +60,22 @@ def _train(ws: Workspace, run: RunPaths, stop: StopWish) -> None:
     from medlora.training.worker import fit_and_finish, quieten
 
     quieten()
-    session = Session(ws, run, load_record(run), stop, join_ranks(pick_device()))
+    record = load_record(run)
+    if record.get("needs_network") is not True:
+        os.environ["HF_HUB_OFFLINE"] = "1"
+    session = Session(ws, run, record, stop, join_ranks(pick_device()))
+    check_world(session)
     fit_and_finish(session, session.ranks.decide(lambda: newest_valid(session.checkpoints)))
+
+
+def check_world(session: Session) -> None:
+    """Raises: UserError when other processes came together than the run asked for."""
+    asked, came = session.config.training.all_processes, session.ranks.world
+    if came != asked:
+        raise UserError(
+            f"training.num_processes: {came} processes came together (got {asked} with num_machines); start "
+            "every machine with the line that the run's first notice gives"
+        )
 
 
 def follow_owner() -> None:

@@ -81,7 +81,7 @@ def _train(ws: Workspace, run: RunPaths, stop: StopWish) -> None:
     if record.get("needs_network") is not True:
         os.environ["HF_HUB_OFFLINE"] = "1"
     try:
-        if Config.model_validate(record["config"]).training.num_processes > 1:
+        if Config.model_validate(record["config"]).training.all_processes > 1:
             launch_ranks(run, Config.model_validate(record["config"]))
         else:
             _work_here(ws, run, stop, resume)

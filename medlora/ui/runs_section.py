@@ -55,9 +55,9 @@ class RunsSection:
 # Handlers
 
 
-def draw(workspace: Workspace, asked: str, chosen: list[str] | None) -> list[Update]:
+def draw(workspace: Workspace, asked: str | None, chosen: list[str] | None) -> list[Update]:
     """The list, the choice among it, and what is shown of the choice."""
-    found = run_records.find_runs(workspace, asked)
+    found = run_records.find_runs(workspace, asked or "")
     known = {item.run_id for item in train.list_runs(workspace)}
     kept = [run_id for run_id in chosen or [] if run_id in known]
     labels = [(f"{item.adapter_name} · {item.started} · {item.run_id[-4:]}", item.run_id) for item in found]
@@ -170,7 +170,7 @@ def wire_runs_section(
     """What each press does. watched: what `watch` fills, the board of one run above the section."""
     looked = [section.words, section.chosen]
 
-    def redraw(asked: str, chosen: list[str] | None) -> list[Update]:
+    def redraw(asked: str | None, chosen: list[str] | None) -> list[Update]:
         return draw(workspace, asked, chosen)
 
     def choose(chosen: list[str] | None) -> list[Update]:

@@ -15,7 +15,14 @@ from medlora.workspace import RunPaths
 from tests.golden.kit import Kit, end_of, events_of, losses_of
 from tests.waiting import wait_until
 
-EVERY_STEP = {"num_processes": 2, "logging_steps": 1, "save_steps": 4, "eval_steps": 4, "max_steps": 5000}
+EVERY_STEP = {
+    "num_processes": 2,
+    "logging_steps": 1,
+    "save_steps": 4,
+    "eval_steps": 4,
+    "max_steps": 5000,
+    "lr_scheduler_type": "constant",
+}
 SETUP = {"flat": True, "label_only": True, "micro_batch": 2, "accumulation": 2}
 
 

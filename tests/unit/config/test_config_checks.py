@@ -56,6 +56,11 @@ Refuse = Callable[..., list[str]]
             "lora:\n  target_modules: []\n",
             "c.yaml:2:3: lora.target_modules: is empty, so nothing would be trained; write `all-linear`",
         ),
+        (
+            "training:\n  num_machines: 2\n",
+            "c.yaml:2:3: training.num_machines: several machines must meet somewhere; write "
+            "`meeting_point: ADDRESS:PORT` of the first one",
+        ),
     ],
 )
 def test_a_contradiction_in_one_file_is_refused(refuse: Refuse, text: str, message: str) -> None:
@@ -172,6 +177,7 @@ def test_warmup_that_fits_is_kept(training: dict[str, object], total: int, steps
             5,
         ),
         ({"max_steps": 7}, 1000, 7),
+        ({"num_processes": 2, "num_machines": 2, "num_train_epochs": 1}, 100, 4),
         ({}, 1, 3),
     ],
 )

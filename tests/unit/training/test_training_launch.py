@@ -10,7 +10,13 @@ from medlora.config.schema import Config
 from medlora.errors import UserError
 from medlora.runs.events import append_event
 from medlora.training.failures import explain, is_out_of_memory
-from medlora.training.launch import RankError, _explain_end, check_processes, write_failure
+from medlora.training.launch import (
+    RankError,
+    _explain_end,
+    check_processes,
+    say_how_to_join,
+    write_failure,
+)
 from medlora.training.stopping import StoppedEarly
 from medlora.workspace import RunPaths
 
@@ -73,3 +79,13 @@ def test_more_processes_than_the_machine_can_hold_are_refused(device: str, gpus:
         check_processes(TWO, device, gpus)
     assert str(caught.value) == words
     check_processes(TWO, "cpu", 0)
+
+
+def test_other_machines_are_told_how_to_join(run: RunPaths) -> None:
+    training = {"num_machines": 3, "num_processes": 4, "meeting_point": "10.0.0.5:29500"}
+    config = Config.model_validate({"training": training})
+    assert say_how_to_join(run, config) == (
+        "Waiting for the other machines. On each, with its own NUMBER from 1 on: torchrun --nnodes=3 "
+        "--node-rank=NUMBER --nproc-per-node=4 --master-addr=10.0.0.5 --master-port=29500 --max-restarts=0 "
+        f"-m medlora.training.rank {run.root}"
+    )

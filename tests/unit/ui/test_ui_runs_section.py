@@ -44,7 +44,7 @@ def test_two_runs_are_compared_in_one_picture_and_by_what_differs(ws: Workspace)
 def test_the_section_shows_what_fits_the_choice(ws: Workspace) -> None:
     assert runs_section.draw(ws, "", None)[0]["visible"] is False
     run = tell_run(ws, "calm")
-    box, _, choice, result, one, note = runs_section.draw(ws, "", [run.run_id, "gone"])
+    box, _, choice, result, one, note = runs_section.draw(ws, None, [run.run_id, "gone"])
     assert (box["visible"], choice["value"], result, one["visible"], note) == (
         True,
         [run.run_id],
