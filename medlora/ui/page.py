@@ -21,7 +21,6 @@ from medlora.ui import (
     evaluate_tab,
     new_run,
     rating_panel,
-    runs_section,
     safety_tab,
     train_tab,
 )
@@ -184,29 +183,7 @@ def _wire_openings(tabs: Tabs, pages: Pages, chat: ChatService) -> None:
     """What a tab reads from disk whenever it is opened: another tab or browser may have changed it."""
     workspace = chat.workspace
     train, talk, library = tabs.train, tabs.chat, tabs.adapters
-    chosen = tabs.data.shown
-    pages.train.select(
-        guarded(lambda *asked: runs_section.draw(workspace, *asked), needs=Permission.WATCH),
-        [train.runs.words, train.runs.chosen],
-        train.runs.drawn,
-        **POLL,
-    )
-    pages.train.select(
-        guarded(lambda shown, *now: new_run.open_tab(workspace, _stored_name(shown) or now[0], *now[1:])),
-        [chosen, train.dataset, *train.wish],
-        train.offered,
-        **POLL,
-    ).then(
-        guarded(lambda *asked: new_run.show_checks(workspace, *asked)),
-        [train.dataset, *train.wish],
-        train.checks,
-        **POLL,
-    ).then(
-        guarded(lambda *asked: new_run.show_exact_checks(workspace, *asked)),
-        [train.dataset, *train.wish],
-        train.checks,
-        **POLL,
-    )
+    train_tab.wire_opening(train, pages.train, workspace, tabs.data.shown, _stored_name)
     pages.configure.select(lambda: True, None, tabs.configure.visited, **POLL).then(
         guarded(lambda text: configure_tab.trace_memory(workspace, text)),
         tabs.configure.text,

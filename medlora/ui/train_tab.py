@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +10,7 @@ import gradio as gr
 
 from medlora.access.roles import Permission
 from medlora.services import train
-from medlora.ui import new_run, present, run_view
+from medlora.ui import new_run, present, run_view, runs_section
 from medlora.ui.blocks import Confirmation, actions, card, confirmation, keep_choice, pick, row, words
 from medlora.ui.events import POLL, SILENT, guarded
 from medlora.ui.runs_section import RunsSection, build_runs_section, wire_runs_section
@@ -253,3 +254,26 @@ def wire_train_tab(tab: TrainTab, workspace: Workspace) -> None:
     tab.sure.no.click(lambda: gr.update(visible=False), None, tab.sure.box, **POLL)
     wire_runs_section(tab.runs, workspace, tab.drawn, redraw)
     tab.sure.yes.click(guarded(discard), tab.run, [tab.sure.box, *tab.drawn], **SILENT)
+
+
+def wire_opening(
+    tab: TrainTab, page: gr.Tab, workspace: Workspace, shown: Any, stored: Callable[..., Any]
+) -> None:
+    """What is read from disk whenever the tab is opened. stored: the name of the dataset that is shown."""
+
+    def open_tab(seen: Any, dataset: str | None, *wish: str | None) -> list[Update]:
+        return new_run.open_tab(workspace, stored(seen) or dataset, *wish)
+
+    looked = [tab.runs.words, tab.runs.chosen]
+    page.select(
+        guarded(lambda *asked: runs_section.draw(workspace, *asked), needs=Permission.WATCH),
+        looked,
+        tab.runs.drawn,
+        **POLL,
+    )
+    asked = [tab.dataset, *tab.wish]
+    opened = page.select(guarded(open_tab), [shown, *asked], tab.offered, **POLL)
+    checked = opened.then(
+        guarded(lambda *now: new_run.show_checks(workspace, *now)), asked, tab.checks, **POLL
+    )
+    checked.then(guarded(lambda *now: new_run.show_exact_checks(workspace, *now)), asked, tab.checks, **POLL)
