@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import signal
 import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 
 from medlora.runs.live import observe
+from medlora.runs.queue import requeue_run
 from medlora.runs.stop import request_stop
 from medlora.workspace import RunPaths
 from tests.golden.kit import Kit, end_of, events_of, losses_of
@@ -23,7 +25,23 @@ EVERY_STEP = {
     "max_steps": 5000,
     "lr_scheduler_type": "constant",
 }
+Spawn = Callable[[RunPaths], subprocess.Popen[bytes]]
 SETUP = {"flat": True, "label_only": True, "micro_batch": 2, "accumulation": 2}
+
+
+@pytest.fixture
+def spawn(kit: Kit) -> Iterator[Spawn]:
+    """Start a run's worker; a test that fails leaves none behind."""
+    workers: list[subprocess.Popen[bytes]] = []
+
+    def start(run: RunPaths) -> subprocess.Popen[bytes]:
+        workers.append(kit.spawn(run))
+        return workers[-1]
+
+    yield start
+    for worker in workers:
+        worker.kill()
+        worker.wait()
 
 
 def ranks_of(worker: subprocess.Popen[bytes]) -> list[psutil.Process]:
@@ -48,7 +66,9 @@ def weights_and_chances(checkpoint: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.timeout(300)
-def test_two_processes_learn_what_one_learns_with_twice_the_batch_and_stop_together(kit: Kit) -> None:
+def test_two_processes_learn_what_one_learns_with_twice_the_batch_and_stop_together(
+    kit: Kit, spawn: Spawn
+) -> None:
     plain = {"lora": {"lora_dropout": 0.0}, "data": {"eval_dataset_size": 0.2}}
     one = kit.make_run(
         kit.config(training=EVERY_STEP | {"num_processes": 1, "max_steps": 12}, **plain),
@@ -56,7 +76,7 @@ def test_two_processes_learn_what_one_learns_with_twice_the_batch_and_stop_toget
     )
     assert kit.work(one) == 0, end_of(one)
     two = kit.make_run(kit.config(training=EVERY_STEP, **plain), SETUP)
-    worker = kit.spawn(two)
+    worker = spawn(two)
     # The twelfth step is the third one of the second epoch; the first ended with a batch of its own size.
     wait_for_step(two, worker, 12)
     ranks = ranks_of(worker)
@@ -75,9 +95,9 @@ def test_two_processes_learn_what_one_learns_with_twice_the_batch_and_stop_toget
 
 
 @pytest.mark.timeout(300)
-def test_they_end_together_and_a_resumed_run_repeats_every_bit(kit: Kit) -> None:
+def test_they_end_together_and_a_resumed_run_repeats_every_bit(kit: Kit, spawn: Spawn) -> None:
     run = kit.make_run(kit.config(training=EVERY_STEP | {"save_total_limit": 1000}), SETUP)
-    worker = kit.spawn(run)
+    worker = spawn(run)
     wait_for_step(run, worker, 9)
     ranks_of(worker)[1].kill()
     assert worker.wait(timeout=120) == 3
@@ -91,8 +111,10 @@ def test_they_end_together_and_a_resumed_run_repeats_every_bit(kit: Kit) -> None
     for folder in run.checkpoints.glob("checkpoint-*"):
         if folder.name != "checkpoint-4":
             (folder / "manifest.json").unlink()
-    worker = kit.spawn(run)
-    wait_for_step(run, worker, 9)
+    requeue_run(kit.ws, run)
+    worker = spawn(run)
+    again = run.checkpoints / "checkpoint-8" / "manifest.json"
+    wait_until(again.exists, 120, lambda: run.log.read_text(encoding="utf-8"))
     assert events_of(run, "started")[-1]["resumed_from"] == 4
     assert weights_and_chances(run.checkpoints / "checkpoint-8") == before
     ranks = ranks_of(worker)
