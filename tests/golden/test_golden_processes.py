@@ -57,7 +57,7 @@ def wait_for_step(run: RunPaths, worker: subprocess.Popen[bytes], step: int) -> 
         assert worker.poll() is None, run.log.read_text(encoding="utf-8")
         return any(event["step"] >= step for event in events_of(run, "step"))
 
-    wait_until(is_there, 120, lambda: run.log.read_text(encoding="utf-8"))
+    wait_until(is_there, 240, lambda: run.log.read_text(encoding="utf-8"))
 
 
 def weights_and_chances(checkpoint: Path) -> dict[str, bytes]:
@@ -65,7 +65,7 @@ def weights_and_chances(checkpoint: Path) -> dict[str, bytes]:
     return {name: (checkpoint / name).read_bytes() for name in names}
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_two_processes_learn_what_one_learns_with_twice_the_batch_and_stop_together(
     kit: Kit, spawn: Spawn
 ) -> None:
@@ -94,7 +94,7 @@ def test_two_processes_learn_what_one_learns_with_twice_the_batch_and_stop_toget
     assert scores[1] == pytest.approx(scores[0], rel=1e-5)
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_they_end_together_and_a_resumed_run_repeats_every_bit(kit: Kit, spawn: Spawn) -> None:
     run = kit.make_run(kit.config(training=EVERY_STEP | {"save_total_limit": 1000}), SETUP)
     worker = spawn(run)
@@ -114,7 +114,7 @@ def test_they_end_together_and_a_resumed_run_repeats_every_bit(kit: Kit, spawn: 
     requeue_run(kit.ws, run)
     worker = spawn(run)
     again = run.checkpoints / "checkpoint-8" / "manifest.json"
-    wait_until(again.exists, 120, lambda: run.log.read_text(encoding="utf-8"))
+    wait_until(again.exists, 240, lambda: run.log.read_text(encoding="utf-8"))
     assert events_of(run, "started")[-1]["resumed_from"] == 4
     assert weights_and_chances(run.checkpoints / "checkpoint-8") == before
     ranks = ranks_of(worker)
