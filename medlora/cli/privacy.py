@@ -1,4 +1,4 @@
-"""`privacy`: how long datasets and runs are kept, what is older, and its end."""
+"""`privacy`: how long data is kept, what is older, and its end."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def choose(
     days: Annotated[str | None, typer.Argument(help="Days after the last use, or `off`.")] = None,
     json: JsonFlag = False,
 ) -> None:
-    """How long datasets and runs are kept after their last use; adapters always are."""
+    """How long datasets, runs and kept conversations stay after their last use; adapters always do."""
     ws = Workspace.open()
     chosen = retention.load(ws)
     if days is not None:
@@ -36,7 +36,7 @@ def choose(
         print_json(chosen)
         return
     kept = f"for {chosen.days} days after their last use" if chosen.days else "until somebody removes them"
-    print(f"datasets and runs are kept {kept}")
+    print(f"datasets, runs and conversations are kept {kept}")
 
 
 @commands.command("due")

@@ -1,18 +1,18 @@
 """How long data is kept: what nobody used for longer is told, and goes when somebody says so.
 
 Covered: datasets, counted from their import or the last run that read them; runs that are over, with
-checkpoints, log and record; files of rejected rows and uploads that were left.
-Not covered: adapters, which are never deleted by age; ratings, chats and the audit, which has a time of its
-own; files you gave by their path, downloads and backups.
+checkpoints, log and record; kept conversations; files of rejected rows and uploads that were left.
+Not covered: adapters, which are never deleted by age; ratings; the audit, which has a time of its own; files
+you gave by their path, downloads and backups.
 """
 
 from __future__ import annotations
 
 import json
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import Any, Literal
 
 from medlora.dataset import store
@@ -21,7 +21,7 @@ from medlora.runs import queue
 from medlora.runs.live import observe
 from medlora.runs.state import ACTIVE
 from medlora.runs.store import list_runs, load_record, remove_run
-from medlora.services import data
+from medlora.services import conversations, data
 from medlora.workspace import RunPaths, Workspace, write_json
 
 LONGEST_DAYS = 36_500
@@ -30,16 +30,19 @@ _DAY_S = 86_400.0
 
 @dataclass(frozen=True)
 class Retention:
-    """How many days datasets and runs are kept after their last use; None: until somebody removes them."""
+    """How many days data is kept after its last use; None: until somebody removes it."""
 
     days: int | None = None
 
 
 @dataclass(frozen=True)
 class Due:
-    """Something that nobody used for longer than data is to be kept. last_used: seconds since the epoch."""
+    """Something that nobody used for longer than data is to be kept. last_used: seconds since the epoch.
 
-    kind: Literal["dataset", "run", "file"]
+    title: what people know it by; of a conversation nothing that was said, and its name is a question.
+    """
+
+    kind: Literal["dataset", "run", "conversation", "file"]
     name: str
     title: str
     last_used: float
@@ -94,13 +97,11 @@ def find_due(ws: Workspace, older_than_days: float | None = None) -> list[Due]:
         going = any(_reads(dataset, card) and observe(run).status in ACTIVE for run, dataset, _ in runs)
         if last < border and not going:
             found.append(Due("dataset", card.name, card.title, last))
-    found += [
-        Due(
-            "file", str(path.relative_to(ws.private)), path.suffix.lstrip(".") or "file", path.stat().st_mtime
-        )
-        for path in _left_files(ws)
-        if path.stat().st_mtime < border
-    ]
+    for kept in conversations.list_kept(ws, None):
+        if (moment := _seconds(kept.changed)) < border:
+            title = f"conversation of {kept.owner}" if kept.owner else "conversation"
+            found.append(Due("conversation", kept.conversation_id, title, moment))
+    found += [Due("file", name, title, moment) for name, title, moment in _left_files(ws) if moment < border]
     return sorted(found, key=lambda due: (due.last_used, due.name))
 
 
@@ -122,6 +123,8 @@ def _delete(ws: Workspace, due: Due) -> None:
         remove_run(ws.run(due.name))
     elif due.kind == "dataset":
         data.remove_dataset(ws, due.name)
+    elif due.kind == "conversation":
+        conversations.delete(ws, None, [due.name])
     else:
         (ws.private / due.name).unlink()
 
@@ -150,6 +153,12 @@ def _seconds(created: str) -> float:
         return time.time()
 
 
-def _left_files(ws: Workspace) -> list[Path]:
-    folders = (ws.private / "rejects", ws.uploads)
-    return [path for folder in folders if folder.is_dir() for path in folder.rglob("*") if path.is_file()]
+def _left_files(ws: Workspace) -> list[tuple[str, str, float]]:
+    """Rejected rows and uploads that still lie about: path below the private folder, name, last change."""
+    found = []
+    for folder in (ws.private / "rejects", ws.uploads):
+        for path in folder.rglob("*") if folder.is_dir() else ():
+            with suppress(FileNotFoundError):  # an upload may be taken in at this moment
+                if path.is_file():
+                    found.append((str(path.relative_to(ws.private)), path.name, path.stat().st_mtime))
+    return found

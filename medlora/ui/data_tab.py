@@ -122,6 +122,14 @@ def store_upload(
     return made
 
 
+def forget_upload(shown: Shown | None, table: str | None, keep: Path | None = None) -> None:
+    """Remove an upload that was not added: it was given up, or another one (`keep`) takes its place."""
+    if shown is not None and shown.is_upload:
+        shown.drop_files(keep)
+    if table is not None and Path(table) != keep:
+        drop_upload(Path(table))
+
+
 def make_rejects(workspace: Workspace, shown: Shown | None) -> Path:
     """Every row that is not used, with its line and the reason, as a file."""
     if shown is None:
@@ -208,10 +216,7 @@ def _wire_columns(tab: DataTab, workspace: Workspace) -> None:
         return check_new(workspace, path, _told(progress), Path(table), title)
 
     def forget(table: str | None, shown: Shown | None) -> list[Update]:
-        if shown is not None and shown.table is not None:
-            shown.drop_files()
-        if table is not None:
-            drop_upload(Path(table))
+        forget_upload(shown, table)
         return [*hide_columns(asked), *_close_report(tab)]
 
     def look(table: str, sheet: str | None, header: float | None = None) -> list[Update]:
@@ -243,12 +248,22 @@ def wire_data_tab(tab: DataTab, workspace: Workspace) -> None:
     """What each press does."""
     listed, asked = [tab.none_stored, tab.stored], tab.columns
 
-    def take(path: str | None, progress: gr.Progress = gr.Progress()) -> list[Update]:  # noqa: B008
+    def take(
+        path: str | None,
+        table: str | None,
+        shown: Shown | None,
+        progress: gr.Progress = gr.Progress(),  # noqa: B008
+    ) -> list[Update]:
         if path is None:
             return [gr.skip()] * (1 + len(asked.drawn) + len(tab.drawn))
-        if is_table(Path(path)):
-            return [None, *draw_columns(Path(path)), *_close_report(tab)]
-        return [None, *hide_columns(asked), *check_new(workspace, Path(path), _told(progress))]
+        seen = look(Path(path), progress)
+        forget_upload(shown, table, keep=Path(path))
+        return [None, *seen]
+
+    def look(path: Path, progress: gr.Progress) -> list[Update]:
+        if is_table(path):
+            return [*draw_columns(path), *_close_report(tab)]
+        return [*hide_columns(asked), *check_new(workspace, path, _told(progress))]
 
     def use_sample(progress: gr.Progress = gr.Progress()) -> list[Update]:  # noqa: B008
         made = data.use_sample(workspace)
@@ -269,7 +284,7 @@ def wire_data_tab(tab: DataTab, workspace: Workspace) -> None:
 
     tab.upload.upload(
         guarded(take),
-        tab.upload,
+        [tab.upload, asked.table, tab.shown],
         [tab.upload, *asked.drawn, *tab.drawn],
         show_progress_on=tab.upload,
         **SILENT,

@@ -33,12 +33,13 @@ class Shown:
     def is_upload(self) -> bool:
         return isinstance(self.source, Path)
 
-    def drop_files(self) -> None:
-        """Remove what an upload left on the disk."""
+    def drop_files(self, keep: Path | None = None) -> None:
+        """Remove what an upload left on the disk; `keep` is the same file, uploaded again."""
         if isinstance(self.source, Path):
             if self.table is not None:
                 tables.drop_converted(self.source)
-            drop_upload(self.table or self.source)
+            if keep != (self.table or self.source):
+                drop_upload(self.table or self.source)
 
 
 @dataclass(frozen=True)

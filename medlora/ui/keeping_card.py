@@ -1,4 +1,4 @@
-"""How long datasets and runs are kept: a choice, what is older, and its end after a question."""
+"""How long data is kept: a choice, what is older, and its end after a question."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ _CHOICES = [
     ("90 days after their last use", 90), ("180 days after their last use", 180),
     ("1 year after their last use", 365), ("3 years after their last use", 1095),
 ]  # fmt: skip
+_KINDS = ("dataset", "run", "conversation", "file")
 _SHOWN = 20
 Update = Any
 
@@ -57,7 +58,7 @@ def _show_due(due: list[Due], days: int) -> str:
 
 
 def _count_kinds(due: list[Due]) -> str:
-    amounts = {kind: sum(item.kind == kind for item in due) for kind in ("dataset", "run", "file")}
+    amounts = {kind: sum(item.kind == kind for item in due) for kind in _KINDS}
     return ", ".join(present.count(amount, kind) for kind, amount in amounts.items() if amount)
 
 
@@ -86,7 +87,8 @@ def build_keeping_card() -> KeepingCard:
     """Render it, folded."""
     with gr.Accordion("How long data is kept", open=False, elem_classes="ml-group", elem_id="data-keep"):
         days = gr.Dropdown(
-            _CHOICES, value=0, label="Keep datasets and runs", filterable=False, elem_id="data-keep-days",
+            _CHOICES, value=0, label="Keep datasets, runs and chats", filterable=False,
+            elem_id="data-keep-days",
             info="What is older is listed here. It is deleted when you say so; adapters stay.",
         )  # fmt: skip
         told = words(elem_id="data-keep-due")

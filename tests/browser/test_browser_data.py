@@ -179,7 +179,7 @@ def test_what_is_older_than_it_is_kept_goes_after_a_question(shared_app: App, vi
     meta = shared_app.home / "data" / "sample" / "meta.json"
     meta.write_text(json.dumps({**json.loads(meta.read_text()), "created": "2020-01-31T12:00:00+00:00"}))
     page.locator("#data-keep button").first.click()
-    page.get_by_label("Keep datasets and runs").click()
+    page.get_by_label("Keep datasets, runs and chats").click()
     page.get_by_role("option", name="90 days after their last use").click()
     page.locator("#data-keep-due", has_text="Sample: patient education").wait_for()
     page.locator("#data-keep-delete").click()

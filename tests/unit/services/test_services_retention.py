@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 import time
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,7 +19,8 @@ from medlora.dataset import store
 from medlora.errors import UserError
 from medlora.runs.events import append_event
 from medlora.runs.store import RunRequest, create_run
-from medlora.services import data, retention
+from medlora.services import conversations, data, retention
+from medlora.services.chat_log import Conversation
 from medlora.ui import keeping_card
 from medlora.workspace import RunPaths, Workspace, make_private
 
@@ -81,6 +84,19 @@ def test_what_is_used_stays_and_what_is_old_goes_only_on_request(ws: Workspace, 
     assert retention.purge(ws) == []
 
 
+def test_a_kept_conversation_goes_by_its_age_and_is_never_quoted(ws: Workspace) -> None:
+    conversations.switch(ws, "ada", on=True)
+    conversations.keep(ws, "ada", Conversation().add("user", "Is Mr Smith ill?"))
+    assert retention.find_due(ws, 1) == []
+    then = (datetime.now(UTC) - timedelta(days=40)).isoformat()
+    with closing(sqlite3.connect(ws.history / "conversations.db")) as db, db:
+        db.execute("UPDATE conversations SET changed = ?", (then,))
+    (due,) = retention.find_due(ws, 30)
+    assert (due.kind, due.title, due.days) == ("conversation", "conversation of ada", 40)
+    retention.purge(ws, 30)
+    assert conversations.list_kept(ws, None) == []
+
+
 def test_an_age_that_is_none_is_refused(ws: Workspace) -> None:
     with pytest.raises(UserError) as caught:
         retention.save(ws, 0)
@@ -101,10 +117,13 @@ def test_the_command_line_chooses_shows_and_purges(
         done = CliRunner().invoke(cli, ["privacy", *words], input=typed)
         return done.exit_code, str(done.exception) if isinstance(done.exception, UserError) else done.output
 
-    assert run("retention") == (0, "datasets and runs are kept until somebody removes them\n")
+    assert run("retention") == (0, "datasets, runs and conversations are kept until somebody removes them\n")
     assert run("due") == (0, "nothing is older than it is to be kept\n")
     assert run("retention", "soon")[1] == "days: must be a number of days or off (got 'soon'); for example 90"
-    assert run("retention", "30") == (0, "datasets and runs are kept for 30 days after their last use\n")
+    assert run("retention", "30") == (
+        0,
+        "datasets, runs and conversations are kept for 30 days after their last use\n",
+    )
     assert [(item["kind"], item["name"], item["days"]) for item in json.loads(run("due", "--json")[1])] == [
         ("dataset", "old", 40)
     ]

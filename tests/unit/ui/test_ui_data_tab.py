@@ -48,6 +48,21 @@ def test_an_added_upload_leaves_no_copy_behind(workspace: Workspace, path: Path)
     assert not path.exists() and not path.parent.exists()
 
 
+def test_an_upload_that_another_replaces_is_gone_and_the_same_file_again_is_not(
+    workspace: Workspace, path: Path
+) -> None:
+    shown = Shown(path, path.name, len(ROWS))
+    data_tab.forget_upload(shown, None, keep=path)
+    assert path.exists()
+    sheet = path.with_name("sheet.csv")
+    sheet.write_text("question,answer\n", encoding="utf-8")
+    data_tab.forget_upload(None, str(sheet), keep=sheet)
+    assert sheet.exists()
+    data_tab.forget_upload(None, str(sheet))
+    data_tab.forget_upload(shown, None, keep=path.with_name("other.jsonl"))
+    assert not path.exists() and not sheet.exists()
+
+
 def test_a_report_offers_what_can_be_done_next(workspace: Workspace, path: Path) -> None:
     drawn = data_report.check_new(workspace, path, lambda share: None)
     shown, skip_bad, name, add = drawn[0], drawn[4], drawn[6], drawn[7]
