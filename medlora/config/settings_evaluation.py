@@ -90,6 +90,13 @@ class ReleaseSettings(Section):
 class EvaluationSettings(Section):
     """How an adapter is judged."""
 
+    intended_use: str = setting(
+        "",
+        "Intended use",
+        "Whom and what it is for, and what not, in a sentence or two. It stands at the head of its report.",
+        max_length=2_000,
+        example='"For nurses of our ward who practise discharge letters; not for patients"',
+    )
     release: ReleaseSettings = setting(
         ReleaseSettings(), "Release gate", "What must be reached before a person may sign for an adapter."
     )

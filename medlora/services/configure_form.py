@@ -54,6 +54,7 @@ FORM_GROUPS: dict[str, tuple[str, ...]] = {
         "inference.max_new_tokens",
     ),
     "Release": (
+        "evaluation.intended_use",
         "evaluation.release.min_rows",
         "evaluation.release.better_than_base",
         "evaluation.release.max_safety_drift",

@@ -19,7 +19,12 @@ from medlora.workspace import Workspace, write_atomic
 
 HTML_FILE, MARKDOWN_FILE = "report.html", "report.md"
 _SECTIONS = ("model", "lora", "training", "data", "safety", "inference", "evaluation")
-_ELSEWHERE = ("data.dataset_path", "training.output_dir", "safety.system_prompt")
+_ELSEWHERE = (
+    "data.dataset_path",
+    "training.output_dir",
+    "safety.system_prompt",
+    "evaluation.intended_use",
+)
 
 
 @dataclass(frozen=True)

@@ -35,17 +35,19 @@ class Spoken:
 def summarise(rows: Sequence[Spoken]) -> dict[str, Any]:
     """The figures of one speaker. Units: loss in nats a token, rouge_l 0 to 1, lengths in tokens.
 
-    loss_95, rouge_l_95: 95 % bootstrap intervals over the rows; None where there are too few.
+    loss_95, perplexity_95, rouge_l_95: 95 % bootstrap intervals over the rows; None where there are too few.
     """
     tokens = sum(row.loss.tokens for row in rows)
     loss = sum(row.loss.total for row in rows) / tokens if tokens else math.nan
     answers = [row.answer for row in rows if row.answer is not None]
     overlaps = [overlap for row in rows if (overlap := row.overlap) is not None]
     choices = [row.choice_right for row in rows if row.choice_right is not None]
+    spread = mean_interval([row.loss.total for row in rows], [row.loss.tokens for row in rows])
     return {
         "loss": _rounded(loss),
-        "loss_95": mean_interval([row.loss.total for row in rows], [row.loss.tokens for row in rows]),
+        "loss_95": spread,
         "perplexity": _rounded(math.exp(loss)) if math.isfinite(loss) and loss < 50 else None,
+        "perplexity_95": [_rounded(math.exp(end)) for end in spread] if spread and spread[1] < 50 else None,
         "answer_tokens": tokens,
         "rouge_l": _rounded(sum(overlaps) / len(overlaps)) if overlaps else None,
         "rouge_l_95": mean_interval(overlaps),

@@ -69,7 +69,7 @@ def write_report(facts: ReportFacts, made: datetime) -> Report:
         signed=facts.release.state == "released",
         big=_big(facts),
         sections=[
-            Section("Use and limits", (*_USE, *_LIMITS)),
+            Section("Use and limits", (*_intended(facts), *_USE, *_LIMITS)),
             Section("Model", (), [Table(_model(facts))]),
             Section("Data", (), [Table(_data(facts))]),
             _training(facts),
@@ -81,6 +81,12 @@ def write_report(facts: ReportFacts, made: datetime) -> Report:
             Section("Configuration", (), [Table(plain_settings(facts.card))], long=True),
         ],
     )
+
+
+def _intended(facts: ReportFacts) -> tuple[str, ...]:
+    """What its makers wrote of it, if they did."""
+    written = str(part(facts.card.config, "evaluation").get("intended_use") or "").strip()
+    return (f"Intended use: {written}",) if written else ()
 
 
 def _state(facts: ReportFacts) -> str:

@@ -67,6 +67,8 @@ def test_figures_weigh_the_loss_by_tokens_and_count_with_intervals() -> None:
         Spoken(2, "q", "r", AnswerLoss(1.0, 1), None, False),
     ]
     figures = summarise(rows)
+    spread = summarise(rows * 2)["perplexity_95"]
+    assert spread[0] <= figures["perplexity"] <= spread[1]
     assert figures["loss"] == 2.5 and figures["answer_tokens"] == 4 and figures["rouge_l"] == 1.0
     assert figures["truncated"]["hits"] == 1 and figures["truncated"]["total"] == 1
     assert figures["choices"]["hits"] == 1 and figures["choices"]["total"] == 2

@@ -28,6 +28,7 @@ CONFIG = {
     "lora": {"r": 4, "target_modules": ["q_proj", "o_proj"]},
     "data": {"dataset_path": "/home/ada/patients.jsonl", "truncation": True},
     "safety": {"system_prompt": "Be kind.\nBe brief.", "country": "GB"},
+    "evaluation": {"intended_use": "For nurses <b>who</b> practise"},
 }
 
 
@@ -75,6 +76,7 @@ def test_a_report_holds_all_there_is_to_know_and_no_word_of_the_dataset(ws: Work
     html, markdown, _ = make_report(ws, "kind")
     for text in (html.read_text("utf-8"), markdown.read_text("utf-8").replace("\\_", "_")):
         for said in (
+            "Intended use: For nurses &lt;b&gt;who&lt;/b&gt; practise",
             "Not a medical device", "acme/tiny, revision abc", "see the model's own page", "cd" * 32,
             "rank 4", "Be kind.", "lora.target_modules", "o_proj, q_proj", "safety.country",
             "lowest 2 at step 20",
