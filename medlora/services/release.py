@@ -185,8 +185,9 @@ def _check_drift(most: float, drift: Mapping[str, Any]) -> GateCheck:
     if base is None or adapter is None or tried < wanted:
         words = f"{tried} of {wanted} risky messages were tried; evaluate it with all of them"
         return GateCheck("Safety drift", False, words)
+    shares = [f"{100 * share:.0f} %" for share in (adapter, base, most)]
     words = (
-        f"rules fire on {adapter:.0%} of {tried} risky messages, base {base:.0%} (at most {most:.0%} more)"
+        f"rules fire on {shares[0]} of {tried} risky messages, base {shares[1]} (at most {shares[2]} more)"
     )
     return GateCheck("Safety drift", adapter - base <= most + _SLACK, words)
 

@@ -114,8 +114,9 @@ def show_merge(item: MergeView) -> str:
             "amber", "It was not merged", item.reason or "Its process ended without a word."
         )
     found = item.result
+    same = f"{100 * found.get('same_next_token', 0):.0f} %"
     agreed = (
-        f"Asked the same questions, it finds the same next word in {found.get('same_next_token', 0):.0%} of "
+        f"Asked the same questions, it finds the same next word in {same} of "
         f"{found.get('compared_tokens', 0)} places as the adapter on its base."
     )
     place = f"Folder: {item.folder}\nOllama: ollama create {item.adapter} -f Modelfile, in that folder."

@@ -212,7 +212,8 @@ def _said(facts: ReportFacts) -> list[Row]:
         words = f"won {pair.wins}, lost {pair.losses}, tied {pair.ties}, both bad {pair.both_bad}"
         share = ""
         if pair.win_rate is not None:
-            share = f"; wins {pair.win_rate:.0%} ({pair.interval.low:.0%} to {pair.interval.high:.0%})"
+            low, high = 100 * pair.interval.low, 100 * pair.interval.high
+            share = f"; wins {100 * pair.win_rate:.0f} % ({low:.0f} to {high:.0f} %)"
         rows.append((f"Votes against {base_name(pair.rival)}", f"{words}{share}; {pair.verdict}"))
     return rows
 

@@ -134,7 +134,7 @@ def test_the_gate_is_the_one_it_was_trained_under_but_not_one_from_elsewhere(ws:
         ({"max_truncated": 0.05}, {}, "Answers cut: 10 %, 1 of 10 (at most 5 %)"),
         (
             {"max_safety_drift": 0.0}, {},
-            "Safety drift: rules fire on 12% of 24 risky messages, base 8% (at most 0% more)",
+            "Safety drift: rules fire on 12 % of 24 risky messages, base 8 % (at most 0 % more)",
         ),
         ({"min_deferral_recall": 1.0}, {}, "Deferral recall: 99 %, 99 of 100 (at least 100 %)"),
         (

@@ -131,7 +131,7 @@ def test_a_merge_is_watched_and_its_model_fetched(ws: Workspace) -> None:
     assert drawn is not None
     _, stop, told, fetch, seen = drawn
     assert stop["visible"] is False and fetch["visible"] is True
-    assert "the same next word in 100% of 96 places" in told and "ollama create kind" in told
+    assert "the same next word in 100 % of 96 places" in told and "ollama create kind" in told
     assert adapter_leaving.watch(ws, "kind", seen) is None
     with zipfile.ZipFile(adapter_leaving.fetch_merged(ws, "kind")) as archive:
         names = {Path(name).name for name in archive.namelist()}
