@@ -28,13 +28,18 @@ def demo_home(checkout: Path) -> Iterator[Workspace]:
     folder = Path(tempfile.mkdtemp(prefix="medlora-demo-"))
     try:
         workspace = Workspace.open(folder)
-        data.use_sample(workspace)
-        shipped = checkout / "adapters" / ADAPTER
-        shutil.copytree(shipped, workspace.adapter(ADAPTER), ignore=shutil.ignore_patterns(_RUN))
-        _lay_run(workspace, shipped / _RUN)
+        fill_home(workspace, checkout)
         yield workspace
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def fill_home(workspace: Workspace, checkout: Path) -> None:
+    """The sample dataset, the demo's adapter and the run that made it."""
+    data.use_sample(workspace)
+    shipped = checkout / "adapters" / ADAPTER
+    shutil.copytree(shipped, workspace.adapter(ADAPTER), ignore=shutil.ignore_patterns(_RUN))
+    _lay_run(workspace, shipped / _RUN)
 
 
 def _lay_run(workspace: Workspace, recorded: Path) -> None:

@@ -57,6 +57,7 @@ class ChatTab:
     phi: Confirmation
     system_prompt: gr.Textbox
     sampling: SamplingFields
+    own: gr.Button
     conversation: gr.State
     history: HistoryCard
 
@@ -81,10 +82,10 @@ def _slider(key: str, low: float, high: float, step: float) -> gr.Slider:
     return gr.Slider(low, high, value=doc.default, step=step, label=doc.title, info=doc.help)
 
 
-def _build_settings() -> tuple[gr.Textbox, SamplingFields]:
+def _build_settings() -> tuple[gr.Textbox, SamplingFields, gr.Button]:
     """Render the card of what an answer goes by."""
     with card():
-        words(present.heading("How it answers", "They count for this page alone; the adapter keeps its own."))
+        words(present.heading("How it answers", "They count in this browser; the adapter keeps its own."))
         system_prompt = gr.Textbox(
             label="System prompt", lines=5, max_lines=12, max_length=8000, elem_id="chat-system"
         )
@@ -97,7 +98,9 @@ def _build_settings() -> tuple[gr.Textbox, SamplingFields]:
             repetition_penalty=_slider("repetition_penalty", 1, 2, 0.05),
             seed=gr.Number(42, label="Seed", precision=0, minimum=0),
         )
-    return system_prompt, sampling
+        with actions():
+            own = gr.Button("Back to its own settings", elem_classes="ml-quiet", elem_id="chat-own")
+    return system_prompt, sampling, own
 
 
 def build_chat_tab() -> ChatTab:
@@ -129,15 +132,18 @@ def build_chat_tab() -> ChatTab:
                 clear = gr.Button("New conversation", elem_classes="ml-quiet", elem_id="chat-clear")
         with gr.Column(scale=2, min_width=300, elem_classes="ml-stack"):
             history = build_history_card()
-            system_prompt, sampling = _build_settings()
+            system_prompt, sampling, own = _build_settings()
     return ChatTab(
         speaker=speaker, banner=banner, log=log, message=message, send=send, stop=stop, clear=clear, phi=phi,
-        system_prompt=system_prompt, sampling=sampling, conversation=gr.State(None), history=history,
+        system_prompt=system_prompt, sampling=sampling, own=own, conversation=gr.State(None), history=history,
     )  # fmt: skip
 
 
-def wire_chat_tab(tab: ChatTab, workspace: Workspace, service: ChatService) -> None:
-    """What each press does. The service has its own queue and tells the place in it."""
+def wire_chat_tab(tab: ChatTab, workspace: Workspace, service: ChatService) -> Any:
+    """What each press does. The service has its own queue and tells the place in it.
+
+    Returns the event after which the settings are those that the speaker begins with.
+    """
     desk = Desk(workspace, service)
     inputs = [tab.message, tab.conversation, tab.speaker, *tab.fields]
     generation: dict[str, Any] = {**SILENT, "show_progress": "hidden", "concurrency_id": "chat"}
@@ -147,7 +153,6 @@ def wire_chat_tab(tab: ChatTab, workspace: Workspace, service: ChatService) -> N
     tab.phi.no.click(lambda: gr.update(visible=False), None, tab.phi.box, **POLL)
     tab.stop.click(guarded(desk.stop), tab.conversation, None, **POLL)
     tab.clear.click(guarded(desk.clear), tab.conversation, [tab.conversation, tab.log], **POLL)
-    tab.speaker.change(guarded(desk.describe), tab.speaker, [tab.banner, *tab.fields], **POLL)
 
     wire_history_card(tab.history, tab.conversation, tab.log, tab.speaker, service)
 
@@ -155,3 +160,4 @@ def wire_chat_tab(tab: ChatTab, workspace: Workspace, service: ChatService) -> N
         return str(event.value["text"])
 
     tab.log.example_select(guarded(take_example), None, tab.message, **POLL)
+    return tab.speaker.change(guarded(desk.describe), tab.speaker, [tab.banner, *tab.fields], **POLL)

@@ -101,7 +101,8 @@ def show_running(job: RunningJob | None) -> str:
     verb = {"queued": "Waiting", "stopping": "Stopping"}.get(job.status, "Training")
     more = f" · {job.waiting} waiting" if job.waiting else ""
     return (
-        f'<div class="ml-running" title="Show this run"><strong>{verb} {text(job.adapter)}</strong>'
+        '<div class="ml-running"><button type="button" title="Show this run">'
+        f"{verb} {text(job.adapter)}</button>"
         f'<div class="ml-bar" role="progressbar" aria-valuemin="0" aria-valuemax="100" '
         f'aria-valuenow="{percent}" aria-label="{verb} {text(job.adapter)}">'
         f'<i style="width:{percent}%"></i></div>'

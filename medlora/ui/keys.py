@@ -1,4 +1,11 @@
-"""Single keys as presses: X presses the button with the class `ml-key-X` while no text is being written."""
+"""Scripts for those who use no mouse: single keys as presses, and what Gradio's parts lack to be reached.
+
+X presses the button with the class `ml-key-X` while no text is being written.
+"""
+
+from pathlib import Path
+
+REACH = Path(__file__).parent / "assets" / "reach.js"
 
 PRESS_BY_KEY = """() => {
   if (window.medloraKeys) return;

@@ -16,6 +16,8 @@ from medlora.workspace import Workspace
 
 Update = Any
 FRESH = ""
+CHECKING = present.checklist([("Checking", "wait", "Your data, the configuration and this machine.")])
+"""What stands in the place of checks that spoke of another dataset."""
 
 
 @dataclass(frozen=True)
@@ -100,6 +102,16 @@ def show_exact_checks(workspace: Workspace, dataset: str | None, *wish: str | No
     except UserError:
         return gr.skip()
     return show_checks(workspace, dataset, *wish)
+
+
+def recheck(
+    workspace: Workspace, checked: str | None, dataset: str | None, *wish: str | None
+) -> list[Update]:
+    """The checks again as soon as a run has begun or ended since the last look: some speak of it."""
+    now = repr([(item.run_id, item.status) for item in train.list_runs(workspace)])
+    if now == checked:
+        return [gr.skip(), gr.skip()]
+    return [gr.skip() if checked is None else show_checks(workspace, dataset, *wish), now]
 
 
 def open_tab(workspace: Workspace, dataset: str | None, *chosen: str | None) -> list[Update]:

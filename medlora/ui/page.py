@@ -19,7 +19,6 @@ from medlora.ui import (
     data_tab,
     evaluate_page,
     evaluate_tab,
-    new_run,
     rating_panel,
     safety_tab,
     train_tab,
@@ -27,14 +26,17 @@ from medlora.ui import (
 from medlora.ui.blocks import words
 from medlora.ui.dataset_removal import Shown
 from medlora.ui.draft import ServerWatch
-from medlora.ui.events import POLL, current_caller, guarded
+from medlora.ui.events import POLL, current_caller, for_chat, guarded
 from medlora.ui.gate import Everyone
+from medlora.ui.guide import build_guide, wire_guide
 from medlora.ui.header import DeviceWatch, RunningJob, show_header, show_running
 from medlora.ui.history_card import Shelf
 from medlora.ui.keeping_card import draw_keeping
-from medlora.ui.keys import PRESS_BY_KEY
+from medlora.ui.keys import PRESS_BY_KEY, REACH
 from medlora.ui.launch import Hosting
 from medlora.ui.open_page import OpenPage
+from medlora.ui.recall import Strips, choose_tab, wire_fields, wire_recall
+from medlora.ui.remembered import begin_to_remember, browser_memory, read_kept, recalled
 from medlora.ui.visitors import account_name, is_kept_here, show_banner, wire_visitors
 from medlora.workspace import Workspace
 
@@ -77,11 +79,6 @@ def find_running(workspace: Workspace) -> RunningJob | None:
     )
 
 
-def choose_tab(workspace: Workspace) -> Any:
-    """The page opens at the run if one is going; else nothing moves under the visitor's hand."""
-    return gr.Tabs(selected="train") if find_running(workspace) else gr.skip()
-
-
 # Layout and wiring
 
 
@@ -92,9 +89,11 @@ def build_page(workspace: Workspace, hosting: Hosting | None = None) -> OpenPage
     device = DeviceWatch(workspace)
     device.start()
     with gr.Blocks(title="medlora", analytics_enabled=False, delete_cache=(3600, 86400)) as demo:
+        memory = browser_memory()
         header = words(show_header(None, local=not hosting.banner), elem_id="header")
         running = words(elem_id="running")
         style = words(show_banner(hosting.banner))
+        newcomer = build_guide()
         if hosting.hub_login:
             gr.LoginButton(visible=False)  # what makes Gradio serve the Hub's login
         with gr.Tabs(elem_id="tabs") as strip:
@@ -116,7 +115,7 @@ def build_page(workspace: Workspace, hosting: Hosting | None = None) -> OpenPage
         timer = gr.Timer(REFRESH_S)
         tabs = Tabs(data, configure, training, talk, rating, evaluate, library, safety)
         pages = Pages(strip, configure_page, train_page, chat_page, evaluate_room, adapters_page, safety_page)
-        _wire_tabs(tabs, workspace, chat)
+        _wire_tabs(tabs, workspace, chat, memory)
         _wire_moves(tabs, pages, running)
         _wire_openings(tabs, pages, chat)
         _wire_refresh(
@@ -127,7 +126,12 @@ def build_page(workspace: Workspace, hosting: Hosting | None = None) -> OpenPage
             pages,
             Surroundings(workspace, device, ServerWatch(workspace)),
         )
-        wire_visitors(demo, style, strip, evaluate.strip)
+        wire_visitors(demo, style)
+        strips = Strips(strip, evaluate.strip)
+        begin = for_chat(lambda kept: choose_tab(read_kept(kept), find_running(workspace) is not None))
+        begin_to_remember(recalled(demo.load, begin, memory, strips.both))
+        opened = wire_recall(demo, tabs, strips, memory, chat)
+        wire_guide(newcomer, tabs, strip, memory, opened, workspace)
     return OpenPage(demo, chat, hosting.identity or Everyone(OWNER))
 
 
@@ -153,11 +157,12 @@ class Surroundings:
     server: ServerWatch
 
 
-def _wire_tabs(tabs: Tabs, workspace: Workspace, chat: ChatService) -> None:
+def _wire_tabs(tabs: Tabs, workspace: Workspace, chat: ChatService, memory: gr.JSON) -> None:
     data_tab.wire_data_tab(tabs.data, workspace)
     configure_tab.wire_configure_tab(tabs.configure, workspace)
     train_tab.wire_train_tab(tabs.train, workspace)
-    chat_tab.wire_chat_tab(tabs.chat, workspace, chat)
+    described = chat_tab.wire_chat_tab(tabs.chat, workspace, chat)
+    wire_fields(tabs.chat, described, memory, chat_turns.Desk(workspace, chat))
     rating_panel.wire_rating_panel(tabs.rating, tabs.chat.conversation, tabs.chat.log, workspace)
     evaluate_page.wire_evaluate_page(tabs.evaluate, workspace, chat)
     written = safety_tab.wire_safety_tab(tabs.safety, workspace)
@@ -277,9 +282,6 @@ def _wire_refresh(
     watches: dict[str, Any] = {"needs": Permission.WATCH}
     timer.tick(guarded(watch, quiet=True, **watches), [train.run, train.seen], train.drawn, **POLL)
     demo.load(guarded(refresh, needs=Permission.CHAT), shown, [*heads, shown], **POLL)
-    demo.load(guarded(lambda: choose_tab(workspace)), None, pages.strip, **POLL)
-    listed = [tabs.data.none_stored, tabs.data.stored]
-    demo.load(guarded(lambda: data_tab.draw_stored(workspace, None), **watches), None, listed, **POLL)
     keeping = guarded(lambda: draw_keeping(workspace))
     demo.load(keeping, None, tabs.data.keeping.drawn, **POLL)
     configure = tabs.configure
@@ -290,10 +292,9 @@ def _wire_refresh(
         configure.forecast,
         **POLL,
     )
-    demo.load(guarded(watch, **watches), [train.run, train.seen], train.drawn, **POLL)
-    demo.load(guarded(lambda: new_run.open_tab(workspace, None)), None, train.offered, **POLL)
     evaluate_page.wire_openings(tabs.evaluate, pages.evaluate, timer, workspace)
     adapters_tab.wire_adapters_tab(tabs.adapters, workspace, pages.adapters, timer)
     rater = guarded(lambda: rating_panel.offer_rater(workspace), needs=Permission.RATE)
     demo.load(rater, None, tabs.rating.rater, **POLL)
-    demo.load(None, None, None, js=PRESS_BY_KEY)
+    for script in (PRESS_BY_KEY, REACH.read_text(encoding="utf-8")):
+        demo.load(None, None, None, js=script)

@@ -58,6 +58,7 @@ class TrainTab:
     sure: Confirmation
     runs: RunsSection
     seen: gr.State
+    checked: gr.State
 
     @property
     def offered(self) -> list[Any]:
@@ -189,7 +190,7 @@ def build_train_tab() -> TrainTab:
                 loss = words(elem_id="train-loss")
                 rate = words(elem_id="train-rate")
                 facts = words()
-                with gr.Accordion("Log", open=False):
+                with gr.Accordion("Log", open=False, elem_classes="ml-group"):
                     log = gr.Textbox(
                         label="Last lines of the run's log", lines=12, max_lines=12, elem_classes="ml-log"
                     )
@@ -201,7 +202,7 @@ def build_train_tab() -> TrainTab:
         facts=facts, log=log, stop=stop, discard=discard, resume=resume, chat=chat, sure=sure,
         up=up, longer=longer, more=more, extend=extend,
         runs=runs,
-        seen=gr.State(""),
+        seen=gr.State(""), checked=gr.State(None),
     )  # fmt: skip
 
 
@@ -244,6 +245,12 @@ def wire_train_tab(tab: TrainTab, workspace: Workspace) -> None:
     asked = [tab.dataset, *tab.wish]
     for changed in (tab.dataset.change, tab.device.input, tab.parent.input):
         changed(guarded(check), asked, tab.checks, **POLL)
+    tab.seen.change(
+        guarded(lambda *seen: new_run.recheck(workspace, *seen), quiet=True, needs=Permission.WATCH),
+        [tab.checked, *asked],
+        [tab.checks, tab.checked],
+        **POLL,
+    )
     tab.start.click(guarded(start), [tab.dataset, tab.name, *tab.wish], tab.drawn, **SILENT)
     tab.run.input(guarded(redraw, needs=Permission.WATCH), tab.run, tab.drawn, **POLL)
     tab.stop.click(guarded(stop), tab.run, tab.drawn, **SILENT)
@@ -262,7 +269,9 @@ def wire_opening(
     """What is read from disk whenever the tab is opened. stored: the name of the dataset that is shown."""
 
     def open_tab(seen: Any, dataset: str | None, *wish: str | None) -> list[Update]:
-        return new_run.open_tab(workspace, stored(seen) or dataset, *wish)
+        offered = new_run.open_tab(workspace, stored(seen) or dataset, *wish)
+        stands = offered[0]["value"] in (None, dataset)
+        return [*offered, gr.skip() if stands else new_run.CHECKING]
 
     looked = [tab.runs.words, tab.runs.chosen]
     page.select(
@@ -272,7 +281,7 @@ def wire_opening(
         **POLL,
     )
     asked = [tab.dataset, *tab.wish]
-    opened = page.select(guarded(open_tab), [shown, *asked], tab.offered, **POLL)
+    opened = page.select(guarded(open_tab), [shown, *asked], [*tab.offered, tab.checks], **POLL)
     checked = opened.then(
         guarded(lambda *now: new_run.show_checks(workspace, *now)), asked, tab.checks, **POLL
     )

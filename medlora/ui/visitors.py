@@ -22,7 +22,7 @@ _TAB_NEEDS = {
     "safety": Permission.WATCH,
 }
 # The sections of the Evaluate tab that testers do not see.
-_ADMINS_SECTIONS = ("measure", "ratings")
+ADMINS_SECTIONS = ("measure", "ratings")
 _THUMBS = ("#chat-log button[aria-label=Like]", "#chat-log button[aria-label=Dislike]")
 
 # The cards and buttons, on tabs that a guest sees, which only an admin may use.
@@ -42,26 +42,22 @@ def hidden_tabs(caller: Caller) -> list[str]:
     return [name for name in _TABS if not caller.may(_TAB_NEEDS.get(name, Permission.MANAGE))]
 
 
-def show_tabs(banner: str) -> list[Any]:
-    """A style that hides what is not for this visitor, and where they begin: the chat, the blind comparison.
+def show_tabs(banner: str) -> Any:
+    """A style that hides what is not for this visitor.
 
     Why a style: Gradio 6.31 keeps a tab's button whatever an event says of its visibility.
     """
     caller = current_caller() or OWNER
     if caller.may(Permission.MANAGE):
-        return [gr.skip(), gr.skip(), gr.skip()]
+        return gr.skip()
     hidden = hidden_tabs(caller)
     menu = [] if caller.may(Permission.WATCH) else ["#tabs .overflow-menu"]
-    tabs = [f"#tabs [data-tab-id={name}]" for name in (*hidden, *_ADMINS_SECTIONS)]
+    tabs = [f"#tabs [data-tab-id={name}]" for name in (*hidden, *ADMINS_SECTIONS)]
     thumbs = [] if caller.may(Permission.RATE) else [*_THUMBS]
     cards = [f".ml-card:has(#{name})" for name in _ADMINS_CARDS]
     buttons = [f"#{name}" for name in _ADMINS_BUTTONS]
     rule = ",".join([*tabs, *menu, *thumbs, *cards, *buttons])
-    return [
-        f"<style>{rule}{{display:none!important}}</style>{banner}",
-        gr.Tabs(selected="chat"),
-        gr.Tabs(selected="compare"),
-    ]
+    return f"<style>{rule}{{display:none!important}}</style>{banner}"
 
 
 def show_banner(banner: tuple[str, str] | None) -> str:
@@ -81,8 +77,7 @@ def account_name() -> str:
     return caller.name if caller is not None else ""
 
 
-def wire_visitors(demo: gr.Blocks, style: gr.HTML, strip: gr.Tabs, sections: gr.Tabs) -> None:
+def wire_visitors(demo: gr.Blocks, style: gr.HTML) -> None:
     """Show each visitor their own when the page opens, below the banner that stands there already."""
     banner = str(style.value or "")
-    shown = [style, strip, sections]
-    demo.load(guarded(lambda: show_tabs(banner), needs=Permission.CHAT), None, shown, **POLL)
+    demo.load(guarded(lambda: show_tabs(banner), needs=Permission.CHAT), None, style, **POLL)

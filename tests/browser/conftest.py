@@ -126,7 +126,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
 
 def run_app_in(folder: Path) -> Iterator[App]:
     app = App(folder / "home")
-    app.home.mkdir(parents=True)
+    app.home.mkdir(parents=True, exist_ok=True)
     app.start()
     try:
         yield app

@@ -53,17 +53,6 @@ def test_a_first_visit_begins_with_data_and_says_what_to_do(shared_app: App, vis
     page.get_by_text("No dataset yet").first.wait_for()
 
 
-@pytest.mark.parametrize(("width", "height"), [(390, 844), (1440, 900)])
-def test_nothing_is_wider_than_the_window(shared_app: App, visit: Visitor, width: int, height: int) -> None:
-    guest = visit(shared_app)
-    guest.page.set_viewport_size({"width": width, "height": height})
-    page = guest.open()
-    for tab in ("Data", "Configure", "Train", "Chat"):
-        guest.show(tab)
-        page.get_by_role("heading", name=tab, exact=True, level=2).wait_for()
-        assert page.evaluate("document.documentElement.scrollWidth") <= width
-
-
 def test_a_foreign_host_or_origin_is_refused_and_nothing_else_of_the_computer_is_served(
     shared_app: App,
 ) -> None:

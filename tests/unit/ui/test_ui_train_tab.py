@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import gradio as gr
 import pytest
 
 from medlora.errors import UserError
@@ -155,3 +156,22 @@ def test_a_look_that_answers_late_does_not_take_back_the_run_that_was_started(
 def test_the_header_says_where_words_may_go_instead_of_claiming_to_be_local() -> None:
     shown = show_header(None, local=True, remote="gpu.example:8000")
     assert "Remote: gpu.example:8000" in shown and "nothing leaves" not in shown
+
+
+def test_the_checks_are_made_again_when_a_run_has_ended_and_not_at_every_step(
+    workspace: Workspace, run: RunPaths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from medlora.services import configure, data
+
+    monkeypatch.setenv("MEDLORA_HARDWARE", str(Path(__file__).with_name("hardware_cpu.json")))
+    configure.start_draft(workspace, "starter")
+    dataset = data.use_sample(workspace).name
+    begin(run)
+    shown, seen = new_run.recheck(workspace, None, dataset)
+    assert shown == gr.skip(), "the tab was just opened and shows them already"
+    append_event(run, "step", step=3, total_steps=10, loss=0.9)
+    assert new_run.recheck(workspace, seen, dataset) == [gr.skip(), gr.skip()]
+    assert "letters-starter is training or waiting" in new_run.show_checks(workspace, dataset)
+    append_event(run, "ended", status="completed", steps=10, seconds=61.0)
+    shown, seen = new_run.recheck(workspace, seen, dataset)
+    assert "ml-checks" in shown and "is training" not in shown
