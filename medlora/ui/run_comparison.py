@@ -27,9 +27,9 @@ def show_comparison(comparison: Comparison) -> str:
     """Everything about runs that are compared, as one piece of the page."""
     runs = comparison.runs
     names = name_runs(runs)
-    parts = [
-        _curves(title, key, runs, names) for title, key in (("Loss", "loss"), ("Eval loss", "eval_loss"))
-    ]
+    curves = (("Loss", "loss"), ("Eval loss", "eval_loss"))
+    drawn = "".join(_curves(title, key, runs, names) for title, key in curves)
+    parts = [f'<div class="ml-charts">{drawn}</div>']
     rows = [
         ("Dataset", *(run.dataset for run in runs)),
         *((label, *(_cell(key, run.results.get(key)) for run in runs)) for key, label in _RESULTS),

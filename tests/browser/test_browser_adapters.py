@@ -10,6 +10,7 @@ from playwright.sync_api import Page
 from tests.adapter_files import write_adapter
 from tests.browser.conftest import App, Visit
 from tests.tiny_models import make_tiny_model
+from tests.told_runs import tell_run
 
 pytestmark = pytest.mark.browser
 Visitor = Callable[[App], Visit]
@@ -81,3 +82,46 @@ def test_an_adapter_is_signed_for_reported_and_taken_elsewhere(
     page.locator("#release-state", has_text="signed off by Ada Byron").wait_for()
     assert sorted(path.name for path in (shared_app.home / "adapters").iterdir()) == ["kind"]
     assert guest.complaints == [] and guest.foreign == []
+
+
+def choose_run(page: Page, name: str) -> None:
+    box = page.locator("#runs-chosen input")
+    box.fill(name)
+    page.locator("#runs-chosen [role=option]", has_text=name).click()
+    page.locator("#runs-find textarea, #runs-find input").first.click()
+
+
+def test_runs_are_compared_annotated_handed_on_and_deleted(shared_app: App, visit: Visitor) -> None:
+    from medlora.services import run_records
+    from medlora.workspace import Workspace
+
+    workspace = Workspace.open(shared_app.home)
+    tell_run(workspace, "calm")
+    quick = tell_run(workspace, "quick", learning_rate=5e-4)
+    guest = visit(shared_app)
+    guest.page.set_default_timeout(60_000)
+    page = guest.open()
+    guest.show("Train")
+    page.locator("#runs-list", has_text="2 runs").wait_for()
+
+    choose_run(page, "calm")
+    page.locator("#runs-note textarea").wait_for()
+    choose_run(page, "quick")
+    page.locator("#runs-result", has_text="training.learning_rate").wait_for()
+    assert page.locator("#runs-result polyline").count() == 4, "loss and eval loss of both"
+    assert page.locator("#runs-note textarea").is_hidden()
+
+    page.reload()
+    guest.show("Train")
+    choose_run(page, "quick")
+    page.locator("#runs-note textarea").fill("best so far")
+    page.locator("#runs-keep-note").click()
+    page.locator("#runs-list", has_text="best so far").wait_for()
+    assert run_records.read_note(workspace, quick.run_id) == "best so far"
+    assert take(page, "#runs-export")[0] == f"{quick.run_id}.zip"
+    page.locator("#runs-delete").click()
+    page.locator("#runs-sure", has_text="Delete the run of quick").wait_for()
+    page.locator("#runs-sure-yes").click()
+    page.locator("#runs-list", has_text="1 run").wait_for()
+    assert not quick.root.exists()
+    assert guest.complaints == []
