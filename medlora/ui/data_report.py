@@ -50,8 +50,8 @@ def _say_where(shown: Shown, report: CheckReport) -> str:
     """Not stored yet, or by what the stored file is known, and the columns it came from."""
     if shown.is_upload:
         return "Checked, not stored yet."
-    columns = f" {shown.columns}." if shown.columns else ""
-    return f"SHA-256 {report.sha256[:16]}….{columns}"
+    columns = f" · {shown.columns}" if shown.columns else ""
+    return f"SHA-256 {report.sha256[:16]}…{columns}"
 
 
 def _name_for(shown: Shown) -> str:

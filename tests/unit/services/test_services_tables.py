@@ -171,5 +171,5 @@ def test_the_page_proposes_columns_and_checks_what_was_chosen(ws: Workspace, tmp
     made = data_tab.store_upload(ws, shown, False, None, "list")
     assert made.name == "list" and not upload.exists() and not path.exists()
     heading = data_report.check_stored(ws, "list", lambda share: None)[2]
-    assert "question from column B (question), answer from column C (answer)." in heading
+    assert "question from column B (question), answer from column C (answer)</p>" in heading
     assert not upload.parent.exists(), "neither the sheet nor the converted rows stay behind"
