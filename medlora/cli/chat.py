@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import sys
 from dataclasses import dataclass, replace
 from typing import Annotated
@@ -16,7 +17,7 @@ from medlora.dataset.phi import find_phi
 from medlora.errors import RunFailedError, UserError
 from medlora.services import conversations
 from medlora.services.chat import ChatService, ChatSettings, ChatUpdate
-from medlora.services.chat_log import ADAPTER, Conversation, answer_line, speaker_of
+from medlora.services.chat_log import ADAPTER, BASE, SERVED, Conversation, answer_line, speaker_of
 from medlora.services.feedback import describe_answer
 from medlora.services.release import read_release
 from medlora.workspace import Workspace, computer_user
@@ -44,6 +45,10 @@ def chat(
     conversation: Annotated[
         str | None, typer.Option(help="Go on with this kept conversation, with whoever answered in it last.")
     ] = None,
+    beside: Annotated[
+        list[str] | None,
+        typer.Option(help="Ask this one too, side by side: an adapter's name, or base:NAME, served:NAME."),
+    ] = None,
     keep: Annotated[
         bool, typer.Option("--keep", help="Keep this conversation, whatever `conversations keep` says.")
     ] = False,
@@ -64,6 +69,9 @@ def chat(
         release = read_release(service.workspace, settings.adapter) if settings.adapter else None
         if release is not None and not json:
             print(f"{settings.adapter}: {release.words}", file=sys.stderr)
+        if beside:
+            _compare(service, [settings, *_settle(service, beside, read_config(config, sets))], message, json)
+            return
         desk = _Desk(service, settings, keeps=keep or conversation is not None)
         if message is None:
             _converse(desk, talk)
@@ -102,6 +110,32 @@ def _last_speaker(talk: Conversation) -> tuple[str | None, str | None]:
     if asked.startswith(ADAPTER):
         return asked.removeprefix(ADAPTER), None
     return None, asked.split(":", 1)[-1] or None
+
+
+def _settle(service: ChatService, names: list[str], config: Config | None) -> list[ChatSettings]:
+    """Those who are asked beside the first."""
+    settled = []
+    for name in names:
+        adapter = None if name.startswith((BASE, SERVED)) else name.removeprefix(ADAPTER)
+        settled.append(_settings(service, adapter, None if adapter else name.split(":", 1)[-1], config))
+    return settled
+
+
+def _compare(service: ChatService, seats: list[ChatSettings], message: str | None, as_json: bool) -> None:
+    """One question to several at once."""
+    if message is None:
+        raise UserError("--beside: it needs --message")
+    warn_of_phi(message, next((each for each in seats if each.remote_host), seats[0]))
+    asked = [{"role": "user", "content": message}]
+    last = list(service.compare(secrets.token_hex(8), asked, seats))[-1]
+    if as_json:
+        print_json({"answers": [update.as_dict() for update in last]})
+        return
+    for update in last:
+        print(
+            f"{update.text or update.error}\n[{update.level}, {update.action}; {_label(update)}]\n",
+            flush=True,
+        )
 
 
 def _settings(
@@ -181,5 +215,9 @@ def _stream(
     if last is None:
         raise RunFailedError("chat: no answer came")
     if shown:
-        print(f"\n[{last.level}, {last.action}; {last.label or 'no model was asked'}]", flush=True)
+        print(f"\n[{last.level}, {last.action}; {_label(last)}]", flush=True)
     return last
+
+
+def _label(update: ChatUpdate) -> str:
+    return update.label or "no model was asked"

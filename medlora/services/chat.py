@@ -42,7 +42,7 @@ from medlora.services.chat_turn import ChatSettings, ChatUpdate, TraceLine, Turn
 from medlora.services.server_engine import ServerEngine
 from medlora.workspace import Workspace
 
-__all__ = ["ChatService", "ChatSettings", "ChatUpdate", "TraceLine"]
+__all__ = ["MOST_SPEAKERS", "ChatService", "ChatSettings", "ChatUpdate", "TraceLine"]
 
 _CPU_SHARED = "A training run is using this machine's processor: answers take longer while it goes on."
 MOST_SPEAKERS = 6

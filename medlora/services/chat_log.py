@@ -37,6 +37,11 @@ class Line:
     speaker: str = ""
     sides: tuple[Line, ...] = ()
 
+    @property
+    def answers(self) -> list[Answer]:
+        """What can be rated in it."""
+        return [side.answer for side in self.sides or (self,) if side.answer is not None]
+
 
 @dataclass(frozen=True)
 class Conversation:

@@ -17,6 +17,7 @@ from medlora.errors import UserError
 from medlora.history import store
 from medlora.history.store import Kept, Turn
 from medlora.services.chat_log import Conversation, Line, line_details, read_line
+from medlora.services.chat_turn import ChatUpdate
 from medlora.workspace import Workspace
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "take_back",
 ]
 
+_UNANSWERED = "This was not answered before the page or medlora was closed; ask again."
 FORMATS = ("md", "jsonl")
 
 
@@ -93,6 +95,8 @@ def reopen(ws: Workspace, owner: str | None, conversation_id: str) -> Conversati
     lines: list[Line] = []
     for turn in store.read(ws, owner, conversation_id).turns:
         lines.append(read_line(turn.role, turn.content, turn.details, lines))
+    if lines and lines[-1].role == "user":
+        lines.append(Line("assistant", "", ChatUpdate(done=True, error=_UNANSWERED)))
     return Conversation(conversation_id, tuple(lines), kept=True)
 
 

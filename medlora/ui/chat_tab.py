@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,15 +10,19 @@ import gradio as gr
 
 from medlora.config.schema import find_setting
 from medlora.errors import InternalError
-from medlora.services.chat import ChatService
+from medlora.services.chat import MOST_SPEAKERS, ChatService
+from medlora.services.chat_log import Conversation
 from medlora.ui import present
 from medlora.ui.blocks import Confirmation, actions, card, confirmation, row, words
-from medlora.ui.chat_turns import Desk
+from medlora.ui.chat_speakers import offer_others
+from medlora.ui.chat_turns import Desk, read_seats
 from medlora.ui.chat_view import EXAMPLES, PLACEHOLDER
 from medlora.ui.events import POLL, SILENT
 from medlora.ui.events import for_chat as guarded
 from medlora.ui.history_card import HistoryCard, build_history_card, wire_history_card
 from medlora.workspace import Workspace
+
+_HIDDEN = gr.update(visible=False)
 
 
 @dataclass(frozen=True)
@@ -48,6 +53,8 @@ class ChatTab:
     """The widgets of the tab."""
 
     speaker: gr.Dropdown
+    compares: gr.Checkbox
+    others: gr.Dropdown
     banner: gr.HTML
     log: gr.Chatbot
     message: gr.Textbox
@@ -114,6 +121,11 @@ def build_chat_tab() -> ChatTab:
     with row():
         with card(scale=3, elem_id="chat-card"):
             speaker = gr.Dropdown([], label="Who answers", elem_id="chat-speaker", filterable=False)
+            compares = gr.Checkbox(label="Compare: ask others the same", elem_id="chat-compare")
+            others = gr.Dropdown(
+                [], label="Answers beside it", multiselect=True, max_choices=MOST_SPEAKERS - 1, visible=False,
+                elem_id="chat-others", filterable=False,
+            )  # fmt: skip
             banner = words(elem_id="chat-banner")
             log = gr.Chatbot(
                 [], elem_id="chat-log", show_label=False, height=520, buttons=["copy"], allow_tags=False,
@@ -134,8 +146,9 @@ def build_chat_tab() -> ChatTab:
             history = build_history_card()
             system_prompt, sampling, own = _build_settings()
     return ChatTab(
-        speaker=speaker, banner=banner, log=log, message=message, send=send, stop=stop, clear=clear, phi=phi,
-        system_prompt=system_prompt, sampling=sampling, own=own, conversation=gr.State(None), history=history,
+        speaker=speaker, compares=compares, others=others, banner=banner, log=log, message=message,
+        send=send, stop=stop, clear=clear, phi=phi, system_prompt=system_prompt, sampling=sampling, own=own,
+        conversation=gr.State(None), history=history,
     )  # fmt: skip
 
 
@@ -145,11 +158,26 @@ def wire_chat_tab(tab: ChatTab, workspace: Workspace, service: ChatService) -> A
     Returns the event after which the settings are those that the speaker begins with.
     """
     desk = Desk(workspace, service)
-    inputs = [tab.message, tab.conversation, tab.speaker, *tab.fields]
+    seats = [tab.speaker, tab.compares, tab.others]
+    inputs = [tab.message, tab.conversation, *seats, *tab.fields]
+
+    def send(
+        message: str, talk: Conversation | None, who: str, compares: bool, others: list[str], *fields: Any
+    ) -> Iterator[Any]:
+        yield from desk.send(message, talk, read_seats(who, compares, others), *fields)
+
+    def send_anyway(
+        message: str, talk: Conversation | None, who: str, compares: bool, others: list[str], *fields: Any
+    ) -> Iterator[Any]:
+        yield from desk.send_anyway(message, talk, read_seats(who, compares, others), *fields)
+
+    def offer(who: str | None, compares: bool, others: list[str] | None) -> Any:
+        return {**offer_others(workspace, who, others), "visible": compares} if compares else _HIDDEN
+
     generation: dict[str, Any] = {**SILENT, "show_progress": "hidden", "concurrency_id": "chat"}
     for event in (tab.send.click, tab.message.submit):
-        event(guarded(desk.send), inputs, tab.growing, concurrency_limit=16, **generation)
-    tab.phi.yes.click(guarded(desk.send_anyway), inputs, tab.growing, concurrency_limit=16, **generation)
+        event(guarded(send), inputs, tab.growing, concurrency_limit=16, **generation)
+    tab.phi.yes.click(guarded(send_anyway), inputs, tab.growing, concurrency_limit=16, **generation)
     tab.phi.no.click(lambda: gr.update(visible=False), None, tab.phi.box, **POLL)
     tab.stop.click(guarded(desk.stop), tab.conversation, None, **POLL)
     tab.clear.click(guarded(desk.clear), tab.conversation, [tab.conversation, tab.log], **POLL)
@@ -160,4 +188,8 @@ def wire_chat_tab(tab: ChatTab, workspace: Workspace, service: ChatService) -> A
         return str(event.value["text"])
 
     tab.log.example_select(guarded(take_example), None, tab.message, **POLL)
-    return tab.speaker.change(guarded(desk.describe), tab.speaker, [tab.banner, *tab.fields], **POLL)
+    described = tab.speaker.change(guarded(desk.describe), tab.speaker, [tab.banner, *tab.fields], **POLL)
+    described.then(guarded(offer), seats, tab.others, **POLL)
+    tab.compares.input(guarded(offer), seats, tab.others, **POLL)
+    tab.others.change(guarded(desk.banner), seats, tab.banner, **POLL)
+    return described

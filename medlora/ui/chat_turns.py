@@ -14,17 +14,21 @@ import gradio as gr
 from medlora.access.roles import Role
 from medlora.dataset.phi import find_phi
 from medlora.errors import UserError
-from medlora.feedback.records import short_model
-from medlora.services import adapters, conversations
+from medlora.services import conversations
 from medlora.services.chat import ChatService, ChatSettings, ChatUpdate
-from medlora.services.chat_log import ADAPTER, BASE, SERVED, Conversation, answer_line, speaker_of
+from medlora.services.chat_log import (
+    BASE,
+    Conversation,
+    answer_line,
+    side_by_side,
+    speaker_of,
+)
 from medlora.services.feedback import describe_answer
 from medlora.services.release import read_release
 from medlora.ui import present
 from medlora.ui.adapter_cards import show_state
-from medlora.ui.blocks import keep_choice, pick
-from medlora.ui.chat_view import show_bubbles, show_writing
-from medlora.ui.draft import draft_config, draft_server, policy_settings
+from medlora.ui.chat_speakers import settings_of
+from medlora.ui.chat_view import name_speaker, show_bubbles, show_writing
 from medlora.ui.events import current_caller
 from medlora.ui.visitors import account_name
 from medlora.workspace import Workspace
@@ -46,81 +50,26 @@ def history_owner(service: ChatService) -> str | None:
     return None if service.public or caller is None or caller.role is Role.GUEST else caller.name
 
 
-def speaker_choices(workspace: Workspace) -> list[tuple[str, str]]:
-    """Who may answer: every usable adapter, then each base model alone."""
-    cards = [card for card in adapters.list_adapters(workspace) if not card.problem]
-    bases = list(dict.fromkeys([*(card.base_model for card in cards), "starter"]))
-    chosen = [(card.name, ADAPTER + card.name) for card in cards]
-    return chosen + [
-        (f"{short_among(name, bases)} (base model alone)", BASE + name) for name in bases if name
-    ]
-
-
-def short_among(name: str, among: Sequence[str]) -> str:
-    """A base model's name without the way to its folder, as far as that tells it from the others."""
-    path = Path(name)
-    short = short_model(name)
-    twins = [other for other in among if short_model(other) == short]
-    return f"{path.parent.name}/{short}" if len(twins) > 1 and path.is_absolute() else short
-
-
-def chat_speakers(workspace: Workspace) -> list[tuple[str, str]]:
-    """Who may answer in the chat: those of this machine, then the models of the configuration's server."""
-    server = draft_server(workspace)
-    served = server.models if server is not None else ()
-    host = server.host if server is not None else ""
-    return speaker_choices(workspace) + [(f"{short_model(name)} at {host}", SERVED + name) for name in served]
-
-
-def offer_speakers(workspace: Workspace, speaker: str | None) -> Update:
-    """Who may answer now; the choice stays if it still can."""
-    return keep_choice(pick(chat_speakers(workspace), speaker), speaker)
-
-
-def choose_adapter(workspace: Workspace, name: str | None) -> Update:
-    """The same, with this adapter chosen."""
-    return pick(chat_speakers(workspace), ADAPTER + name if name else None)
-
-
-def settings_of(service: ChatService, speaker: object) -> ChatSettings:
-    """What a chat with this speaker begins with, under the safety settings of the Configure tab.
-
-    Why any value: while the page still loads, its list of speakers sends what it holds before its choices;
-    none, or what is no speaker, is the starter.
-    """
-    if not isinstance(speaker, str):
-        speaker = f"{BASE}starter"
-    if speaker.startswith(SERVED):
-        config = draft_config(service.workspace)
-        if config is None:
-            raise UserError("chat: the configuration has errors; mend it under Configure, then ask again")
-        return service.settings_for_server(config, speaker.removeprefix(SERVED))
-    safety = policy_settings(service.workspace)
-    if speaker.startswith(ADAPTER):
-        return service.settings_for(speaker.removeprefix(ADAPTER), safety=safety)
-    return service.settings_for(None, speaker.removeprefix(BASE) or "starter", safety)
-
-
-def show_banner(settings: ChatSettings) -> str:
-    """The banners that stand over a chat without its content filter, or with a server elsewhere."""
-    banner = FILTER_OFF if settings.safety.get("content_filter") is False else ""
+def show_banners(settings: ChatSettings) -> list[str]:
+    """What stands over a chat: a filter that is off, a server elsewhere, the folder of a model."""
+    shown = [FILTER_OFF] if settings.safety.get("content_filter") is False else []
     if settings.remote_host:
-        banner += present.notice(
-            "amber",
-            f"Remote: {settings.remote_host}",
+        words = (
             "What you write here leaves this machine and is answered there. The safety layer still judges "
-            "every message before it goes, and every answer before you see it.",
+            "every message before it goes, and every answer before you see it."
         )
+        shown.append(present.notice("amber", f"Remote: {settings.remote_host}", words))
     if settings.server is None and Path(settings.base_model).is_absolute():
-        banner += f'<p class="ml-small">Its base model lies in {present.text(settings.base_model)}.</p>'
-    return banner
+        place = present.text(settings.base_model)
+        shown.append(f'<p class="ml-small">Its base model lies in {place}.</p>')
+    return shown
 
 
 def describe_speaker(settings: ChatSettings) -> list[Update]:
     """The fields of the right-hand card for a speaker: banner, system prompt, sampling."""
     inference = settings.inference
     return [
-        show_banner(settings),
+        "".join(show_banners(settings)),
         settings.system_prompt,
         inference.max_new_tokens,
         inference.temperature == 0,
@@ -161,25 +110,51 @@ def warn_of_phi(message: str, settings: ChatSettings | None = None) -> str:
 
 
 def answer(
-    service: ChatService, conversation: Conversation, settings: ChatSettings
+    service: ChatService, conversation: Conversation, seats: Sequence[ChatSettings]
 ) -> Iterator[tuple[Conversation | None, list[dict[str, Any]]]]:
-    """The chat log while the last message is answered, at most ten times a second.
+    """The chat log while the last message is answered by one or by several, at most ten times a second.
 
     The conversation comes with the last one; before it, None.
     """
-    lines = conversation.lines
-    shown_at, stage, last = 0.0, "", ChatUpdate()
-    yield None, show_writing(lines, None)
-    reply = service.reply(conversation.chat_id, conversation.turns(), settings)
-    with closing(cast("Generator[ChatUpdate, None, None]", reply)) as updates:
-        for last in updates:
-            waiting = f"{last.stage}{last.queue_place}"
+    names = [speaker_of(settings) for settings in seats]
+    asked = [(conversation.turns(name), settings) for name, settings in zip(names, seats, strict=True)]
+
+    def show(updates: Sequence[ChatUpdate | None]) -> list[dict[str, Any]]:
+        beside = [(name_speaker(name), each) for name, each in zip(names, updates, strict=True)]
+        return show_writing(conversation.lines, updates[0], beside if len(beside) > 1 else ())
+
+    shown_at, stage, last = 0.0, "", tuple(ChatUpdate() for _ in seats)
+    yield None, show([None] * len(seats))
+    reply = service.compare_conversations(conversation.chat_id, asked)
+    with closing(cast("Generator[tuple[ChatUpdate, ...], None, None]", reply)) as growing:
+        for last in growing:
+            waiting = "".join(f"{each.stage}{each.queue_place}{each.done}" for each in last)
             if waiting != stage or time.monotonic() - shown_at >= UPDATE_INTERVAL_S:
                 stage, shown_at = waiting, time.monotonic()
-                yield None, show_writing(lines, last)
-    kept = describe_answer(conversation.turns(), last, settings)
-    ended = conversation.append(answer_line(last, kept, speaker_of(settings)))
+                yield None, show(last)
+    sides = [
+        answer_line(update, describe_answer(turns, update, settings), name)
+        for update, (turns, settings), name in zip(last, asked, names, strict=True)
+    ]
+    ended = conversation.append(side_by_side(sides))
     yield ended, show_bubbles(ended.lines)
+
+
+Seats = str | Sequence[str] | None
+"""One speaker, or several who are asked at once; none is the starter."""
+
+
+def read_seats(speaker: str | None, compares: bool, others: Sequence[str] | None) -> Seats:
+    """Who is asked, each once.
+
+    Raises: UserError for a comparison of one with itself.
+    """
+    if not compares:
+        return speaker
+    seats = list(dict.fromkeys([speaker or f"{BASE}starter", *(others or ())]))
+    if len(seats) == 1:
+        raise UserError("chat: choose who answers beside it, or switch the comparison off")
+    return seats
 
 
 @dataclass(frozen=True)
@@ -193,17 +168,18 @@ class Desk:
     service: ChatService
 
     def send(
-        self, message: str, conversation: Conversation | None, speaker: str, *fields: Any
+        self, message: str, conversation: Conversation | None, speaker: Seats, *fields: Any
     ) -> Iterator[Any]:
         """Answer the message, or ask first if it looks as if it named a person."""
-        question = warn_of_phi(message, settings_of(self.service, speaker))
+        seats = self._settle(speaker)
+        question = warn_of_phi(message, next((each for each in seats if each.remote_host), None))
         if question:
             yield [*[gr.skip()] * 5, gr.update(visible=True), question]
         else:
             yield from self.send_anyway(message, conversation, speaker, *fields)
 
     def send_anyway(
-        self, message: str, conversation: Conversation | None, speaker: str, *fields: Any
+        self, message: str, conversation: Conversation | None, speaker: Seats, *fields: Any
     ) -> Iterator[Any]:
         """Answer the message. After an error it stands in its box again, the conversation as before."""
         message = message.strip()
@@ -213,14 +189,14 @@ class Desk:
         before = conversation or Conversation()
         if before.lines and before.lines[-1].role == "user":
             raise UserError("chat: the last message is still being answered; wait, or press Stop")
-        settings = apply_fields(settings_of(self.service, speaker or f"{BASE}starter"), *fields)
-        settings = replace(settings, user=account_name() or None)
+        user = account_name() or None
+        seats = [replace(apply_fields(each, *fields), user=user) for each in self._settle(speaker)]
         owner = history_owner(self.service)
         asked = self._keep(owner, before.add("user", message))
         hidden, shown = gr.update(visible=False), gr.update(visible=True)
         yield [asked, show_writing(asked.lines, None), "", hidden, shown, hidden, gr.skip()]
         try:
-            for ended, log in answer(self.service, asked, settings):
+            for ended, log in answer(self.service, asked, seats):
                 if ended is None:
                     yield [gr.skip(), log, *[gr.skip()] * 5]
                 else:
@@ -231,6 +207,10 @@ class Desk:
                 conversations.take_back(self.workspace, owner, before)
             yield [before, show_bubbles(before.lines), message, shown, hidden, hidden, gr.skip()]
             raise
+
+    def _settle(self, speaker: Seats) -> list[ChatSettings]:
+        names = [speaker] if speaker is None or isinstance(speaker, str) else speaker
+        return [settings_of(self.service, name) for name in names]
 
     def _keep(self, owner: str | None, talk: Conversation) -> Conversation:
         """Into the history, for an owner who wishes that."""
@@ -246,16 +226,18 @@ class Desk:
         self.stop(conversation)
         return [Conversation(), []]
 
-    def banner(self, speaker: str | None) -> str:
-        """What stands above a chat with that speaker: its state and its filter may have changed meanwhile."""
-        return self._show_above(settings_of(self.service, speaker or f"{BASE}starter"))
+    def banner(self, speaker: str | None, compares: bool = False, others: Sequence[str] | None = None) -> str:
+        """What stands above a chat with them: their state and their filter may have changed meanwhile."""
+        named = dict.fromkeys([speaker or f"{BASE}starter", *(others or () if compares else ())])
+        above = [shown for each in self._settle(list(named)) for shown in self._show_above(each)]
+        return "".join(dict.fromkeys(above))
 
     def describe(self, speaker: str | None) -> list[Update]:
         """The settings that a speaker begins with."""
         settings = settings_of(self.service, speaker or f"{BASE}starter")
-        return [self._show_above(settings), *describe_speaker(settings)[1:]]
+        return ["".join(self._show_above(settings)), *describe_speaker(settings)[1:]]
 
-    def _show_above(self, settings: ChatSettings) -> str:
+    def _show_above(self, settings: ChatSettings) -> list[str]:
         """Where the adapter stands on its way to a release, and whether the filter is off."""
         state = show_state(read_release(self.workspace, settings.adapter)) if settings.adapter else ""
-        return state + show_banner(settings)
+        return [state, *show_banners(settings)]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from medlora.feedback.records import short_model
+from medlora.services.chat_log import BASE
 from medlora.ui.present import count, markdown, text
 from medlora.ui.safety_view import show_level
 
@@ -72,18 +75,55 @@ def show_bubbles(lines: Sequence[Line]) -> list[dict[str, Any]]:
 
 
 def _show_line(line: Line) -> str:
-    words = markdown(line.content)
+    if line.sides:
+        return show_columns([(name_speaker(side.speaker), _show_line(side)) for side in line.sides])
+    words = _show_words(line.content)
     if line.fixed:
         paragraphs = text(line.content).replace("\n", "<br>")
         words = f'<div class="ml-fixed ml-fixed-{text(line.fixed)}">{paragraphs}</div>'
     return f"{words}\n\n{show_foot(line.update)}" if line.update is not None else words
 
 
-def show_writing(lines: Sequence[Line], update: ChatUpdate | None) -> list[dict[str, Any]]:
-    """The chat log while an answer grows, or while it is waited for."""
-    bubbles = show_bubbles(lines)
-    if update is not None and update.text:
-        answer = markdown(update.text)
+def name_speaker(speaker: str) -> str:
+    """Who speaks, in words: an adapter's name, a base model's with a word that it is one."""
+    kind, _, name = speaker.partition(":")
+    return f"{short_model(name)} (base model)" if f"{kind}:" == BASE else short_model(name)
+
+
+def show_columns(columns: Iterable[tuple[str, str]]) -> str:
+    """Several answers in one bubble, each under its speaker's name; the words are inert Markdown already."""
+    sides = "".join(
+        f'<div class="ml-side"><h4>{text(name)}</h4>\n\n{words}\n\n</div>' for name, words in columns
+    )
+    return f'<div class="ml-sides">{sides}</div>'
+
+
+def _show_words(words: str) -> str:
+    """Words as inert Markdown. Code that was not ended is ended: it would swallow what comes after."""
+    opened = ""
+    for line in words.splitlines():
+        fence = re.match(r" {0,3}(`{3,}|~{3,})", line)
+        if fence and not opened:
+            opened = fence[1]
+        elif fence and fence[1].startswith(opened):
+            opened = ""
+    return markdown(f"{words}\n{opened}" if opened else words)
+
+
+def show_writing(
+    lines: Sequence[Line], update: ChatUpdate | None, beside: Sequence[tuple[str, ChatUpdate | None]] = ()
+) -> list[dict[str, Any]]:
+    """The chat log while an answer grows, or while it is waited for; `beside`: several with their names."""
+    if beside:
+        answer = show_columns([(name, _show_growing(each)) for name, each in beside])
     else:
-        answer = f'<span class="ml-waiting">{text(describe_wait(update) if update else "Thinking…")}</span>'
-    return [*bubbles, {"role": "assistant", "content": answer}]
+        answer = _show_growing(update)
+    return [*show_bubbles(lines), {"role": "assistant", "content": answer}]
+
+
+def _show_growing(update: ChatUpdate | None) -> str:
+    if update is not None and update.done:
+        return f"{_show_words(update.text)}\n\n{show_foot(update)}"
+    if update is not None and update.text:
+        return _show_words(update.text)
+    return f'<span class="ml-waiting">{text(describe_wait(update) if update else "Thinking…")}</span>'

@@ -19,7 +19,8 @@ from medlora.services.chat import ChatService, ChatUpdate
 from medlora.services.chat_log import ADAPTER, BASE
 from medlora.ui import present
 from medlora.ui.blocks import Confirmation, actions, card, confirmation, pick, words
-from medlora.ui.chat_turns import UPDATE_INTERVAL_S, speaker_choices, warn_of_phi
+from medlora.ui.chat_speakers import speaker_choices
+from medlora.ui.chat_turns import UPDATE_INTERVAL_S, warn_of_phi
 from medlora.ui.events import POLL, SILENT
 from medlora.ui.events import for_ratings as guarded
 from medlora.ui.feedback_section import show_rate

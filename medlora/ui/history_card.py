@@ -16,7 +16,8 @@ from medlora.services.chat import ChatService
 from medlora.services.chat_log import Conversation
 from medlora.ui import present
 from medlora.ui.blocks import Confirmation, actions, card, confirmation, pick, words
-from medlora.ui.chat_turns import chat_speakers, history_owner
+from medlora.ui.chat_speakers import chat_speakers
+from medlora.ui.chat_turns import history_owner
 from medlora.ui.chat_view import show_bubbles
 from medlora.ui.downloads import Download, download, new_download
 from medlora.ui.events import POLL

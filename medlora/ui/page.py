@@ -13,6 +13,7 @@ from medlora.services import train
 from medlora.services.chat import ChatService
 from medlora.ui import (
     adapters_tab,
+    chat_speakers,
     chat_tab,
     chat_turns,
     configure_tab,
@@ -196,13 +197,13 @@ def _wire_openings(tabs: Tabs, pages: Pages, chat: ChatService) -> None:
         **POLL,
     )
     pages.chat.select(
-        guarded(lambda speaker: chat_turns.offer_speakers(workspace, speaker), needs=Permission.CHAT),
+        guarded(lambda speaker: chat_speakers.offer_speakers(workspace, speaker), needs=Permission.CHAT),
         talk.speaker,
         talk.speaker,
         **POLL,
     ).then(
         guarded(chat_turns.Desk(workspace, chat).banner, needs=Permission.CHAT),
-        talk.speaker,
+        [talk.speaker, talk.compares, talk.others],
         talk.banner,
         **POLL,
     )
@@ -233,7 +234,7 @@ def _wire_openings(tabs: Tabs, pages: Pages, chat: ChatService) -> None:
     ):
         button.click(
             guarded(
-                lambda value, choose=choose: chat_turns.choose_adapter(workspace, choose(value)),
+                lambda value, choose=choose: chat_speakers.choose_adapter(workspace, choose(value)),
                 needs=Permission.CHAT,
             ),
             source,

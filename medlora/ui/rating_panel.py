@@ -71,19 +71,22 @@ class RatingPanel:
 def find_answer(conversation: Conversation | None, answer_id: str | None) -> Answer | None:
     """The answer of this conversation that is meant."""
     for line in conversation.lines if conversation else ():
-        if line.answer is not None and line.answer.answer_id == answer_id:
-            return line.answer
+        for answer in line.answers:
+            if answer.answer_id == answer_id:
+                return answer
     return None
 
 
 def draw_panel(workspace: Workspace, conversation: Conversation | None, rater: str) -> list[Update]:
     """The panel for the last answer; hidden while there is none, or one is being written."""
     lines = conversation.lines if conversation else ()
-    answers = [line.answer for line in lines if line.answer is not None]
+    answers = [(answer, len(line.answers) > 1) for line in lines for answer in line.answers]
     if not answers or lines[-1].role == "user":
         return [gr.update(visible=False), *[gr.skip()] * 8]
-    choices = [(_name(number, item), item.answer_id) for number, item in enumerate(answers, 1)]
-    last = answers[-1]
+    choices = [
+        (_name(number, item, beside), item.answer_id) for number, (item, beside) in enumerate(answers, 1)
+    ]
+    last = answers[-1][0]
     which = {**pick(choices, last.answer_id), "visible": len(answers) > 1}
     return [gr.update(visible=True), which, *fill_marks(workspace, last, rater), ""]
 
@@ -140,8 +143,9 @@ def describe(answer: Answer) -> str:
     return f'<p class="ml-small">“{present.text(_shorten(answer.question))}” · {present.text(who)}</p>'
 
 
-def _name(number: int, answer: Answer) -> str:
-    return f"{number}. {_shorten(answer.question)}"
+def _name(number: int, answer: Answer, beside: bool) -> str:
+    """beside: others answered the same question, so its speaker tells it from theirs."""
+    return f"{number}. {_shorten(answer.question)}" + (f" · {answer.speaker}" if beside else "")
 
 
 def _shorten(words: str) -> str:

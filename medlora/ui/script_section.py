@@ -15,7 +15,7 @@ from medlora.services import script_files, scripts
 from medlora.services.scripts import Script, ScriptRunner, ScriptState
 from medlora.ui import present
 from medlora.ui.blocks import Confirmation, actions, card, confirmation, pick, row, words
-from medlora.ui.chat_turns import speaker_choices
+from medlora.ui.chat_speakers import speaker_choices
 from medlora.ui.compare_section import seat_of
 from medlora.ui.downloads import Download, download, drop_upload, new_download
 from medlora.ui.events import POLL, SILENT, current_caller, for_ratings, guarded

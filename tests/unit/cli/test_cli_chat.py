@@ -78,3 +78,11 @@ def test_a_terminal_conversation_is_kept_once_that_is_switched_on() -> None:
 def test_nothing_is_deleted_by_a_slip() -> None:
     result = CliRunner().invoke(cli, ["conversations", "delete"])
     assert result.exit_code != 0 and str(result.exception) == "conversations delete: name some, or give --all"
+
+
+def test_several_are_asked_side_by_side() -> None:
+    told = json.loads(_run("chat", "--message", EMERGENCY, "--beside", "base:starter", "--json"))
+    assert [answer["level"] for answer in told["answers"]] == ["emergency", "emergency"]
+    assert _run("chat", "--message", EMERGENCY, "--beside", "base:x").count("no model was asked") == 2
+    result = CliRunner().invoke(cli, ["chat", "--beside", "base:x"])
+    assert str(result.exception) == "--beside: it needs --message"

@@ -11,11 +11,12 @@ from medlora.services import configure
 from medlora.services.chat import ChatService, ChatSettings, ChatUpdate
 from medlora.services.chat_events import EngineEvent, Finished, Question, Started, Text
 from medlora.services.chat_log import Conversation
-from medlora.ui import chat_turns
+from medlora.ui import chat_speakers, chat_turns
 from medlora.ui.chat_turns import Desk
 from medlora.ui.chat_view import describe_wait, show_bubbles, show_foot
 from medlora.ui.draft import ServerWatch
 from medlora.workspace import Workspace
+from tests.tiny_models import make_tiny_tokenizer
 
 
 class SpokenEngine:
@@ -43,7 +44,7 @@ def workspace(tmp_path: Path) -> Workspace:
 
 
 def fields_of(service: ChatService) -> list[Any]:
-    return chat_turns.describe_speaker(chat_turns.settings_of(service, "base:starter"))[1:]
+    return chat_turns.describe_speaker(chat_speakers.settings_of(service, "base:starter"))[1:]
 
 
 def run_turn(desk: Desk, message: str) -> list[Any]:
@@ -131,15 +132,15 @@ inference:
 
 
 def test_a_servers_models_are_offered_beside_those_of_this_machine(workspace: Workspace) -> None:
-    assert [key for _, key in chat_turns.chat_speakers(workspace)] == ["base:starter"]
+    assert [key for _, key in chat_speakers.chat_speakers(workspace)] == ["base:starter"]
     configure.save_draft(workspace, SERVER.format(url="http://127.0.0.1:9/v1"))
-    assert chat_turns.chat_speakers(workspace)[1:] == [
+    assert chat_speakers.chat_speakers(workspace)[1:] == [
         ("tiny at 127.0.0.1:9", "served:tiny"),
         ("large at 127.0.0.1:9", "served:/srv/models/large"),
     ]
-    settings = chat_turns.settings_of(ChatService(workspace), "served:tiny")
+    settings = chat_speakers.settings_of(ChatService(workspace), "served:tiny")
     assert settings.server is not None and settings.base_model == "tiny"
-    assert (chat_turns.show_banner(settings), settings.remote_host) == ("", "")
+    assert (chat_turns.show_banners(settings), settings.remote_host) == ([], "")
 
 
 def test_the_page_says_where_words_go_before_they_do(workspace: Workspace) -> None:
@@ -148,19 +149,80 @@ def test_the_page_says_where_words_go_before_they_do(workspace: Workspace) -> No
     configure.save_draft(workspace, SERVER.format(url="https://gpu.example/v1"))
     assert watch.remote_host() == "gpu.example"
     desk = Desk(workspace, ChatService(workspace))
-    settings = chat_turns.settings_of(desk.service, "served:tiny")
-    assert "Remote: gpu.example" in chat_turns.show_banner(settings)
+    settings = chat_speakers.settings_of(desk.service, "served:tiny")
+    assert "Remote: gpu.example" in "".join(chat_turns.show_banners(settings))
     asked = next(desk.send("Mr John Smith, born 3 March 1950, has asthma", None, "served:tiny"))
     assert "It would leave this machine for gpu.example." in asked[-1]
     configure.save_draft(workspace, "broken: [")
     assert watch.remote_host() == ""
     with pytest.raises(UserError, match="the configuration has errors"):
-        chat_turns.settings_of(desk.service, "served:tiny")
+        chat_speakers.settings_of(desk.service, "served:tiny")
 
 
 def test_a_model_in_a_folder_is_offered_by_its_short_name_with_the_folder_below(tmp_path: Path) -> None:
     names = ["/srv/one/phi", "/srv/two/phi", "/srv/two/qwen", "owner/model"]
-    short = [chat_turns.short_among(name, names) for name in names]
+    short = [chat_speakers.short_among(name, names) for name in names]
     assert short == ["one/phi", "two/phi", "qwen", "owner/model"]
     settings = ChatSettings(base_model=str(tmp_path / "phi"))
-    assert f"Its base model lies in {tmp_path / 'phi'}." in chat_turns.show_banner(settings)
+    assert f"Its base model lies in {tmp_path / 'phi'}." in "".join(chat_turns.show_banners(settings))
+
+
+# Side by side
+
+
+def make_model_folder(folder: Path) -> Path:
+    """A folder that looks like a model."""
+    make_tiny_tokenizer(folder)
+    (folder / "config.json").write_text('{"model_type": "llama"}', encoding="utf-8")
+    (folder / "model.safetensors").write_bytes(b"")
+    return folder
+
+
+class TwoVoices(SpokenEngine):
+    """Each speaker says a text of its own, in turn."""
+
+    def compare(self, questions: list[Question], owner: str) -> Iterator[tuple[int, EngineEvent]]:
+        self.asked += questions
+        for number, _ in enumerate(questions):
+            yield number, Started("starter", None, f"{number}" * 8)
+        for number, _ in enumerate(questions):
+            yield number, Text(self.pieces[number], 1)
+        for number, _ in enumerate(questions):
+            yield number, Finished(stopped=False, tokens=3)
+
+
+def test_several_answer_in_columns_and_each_goes_on_from_its_own_words(workspace: Workspace) -> None:
+    engine = TwoVoices("```\nAsthma is common.", "Ask your **nurse**.")
+    desk = Desk(workspace, ChatService(workspace, engine))
+    seats = [f"base:{make_model_folder(workspace.home / name)}" for name in ("one", "other")]
+    steps = list(desk.send("What is asthma?", None, seats, *fields_of(desk.service)))
+    talk, bubbles = steps[-1][0], steps[-1][1]
+    shown = bubbles[-1]["content"]
+    assert shown.count('<div class="ml-side">') == 2 and "<h4>one (base model)</h4>" in shown
+    assert shown.index("Asthma is common.\n```") < shown.index("<h4>other (base model)</h4>")
+    said = ["```\nAsthma is common.", "Ask your **nurse**."]
+    assert [side.content for side in talk.lines[-1].sides] == said
+    list(desk.send("And now?", talk, seats, *fields_of(desk.service)))
+    assert [question.messages[2]["content"] for question in engine.asked[2:]] == said
+
+
+def test_an_emergency_is_told_once_for_each_and_asks_nobody(workspace: Workspace) -> None:
+    engine = TwoVoices("never", "never")
+    desk = Desk(workspace, ChatService(workspace, engine))
+    steps = list(
+        desk.send("My dad is not breathing", None, ["base:starter", "base:x"], *fields_of(desk.service))
+    )
+    assert engine.asked == [] and steps[-1][1][-1]["content"].count("ml-fixed-emergency") == 2
+
+
+def test_a_comparison_asks_each_once_and_not_one_alone() -> None:
+    assert chat_turns.read_seats("base:a", False, ["base:b"]) == "base:a"
+    assert chat_turns.read_seats("base:a", True, ["base:b", "base:a", "base:b"]) == ["base:a", "base:b"]
+    with pytest.raises(UserError, match="choose who answers beside it"):
+        chat_turns.read_seats("base:a", True, ["base:a"])
+
+
+def test_beside_an_adapter_its_own_base_is_proposed(workspace: Workspace) -> None:
+    offered = chat_speakers.offer_others(workspace, None, ["base:gone"])
+    assert offered["value"] == ["base:starter"]
+    assert chat_speakers.offer_others(workspace, "base:starter", [])["choices"] == []

@@ -12,7 +12,7 @@ from medlora.errors import UserError
 from medlora.services import conversations
 from medlora.services.chat import ChatService
 from medlora.services.chat_log import Conversation
-from medlora.ui import chat_turns
+from medlora.ui import chat_speakers, chat_turns
 from medlora.ui.chat_turns import Desk
 from medlora.ui.chat_view import show_bubbles
 from medlora.ui.history_card import Shelf
@@ -34,7 +34,7 @@ def shelf(service: ChatService) -> Shelf:
 
 
 def _say(service: ChatService, talk: Conversation | None, message: str) -> Conversation:
-    fields = chat_turns.describe_speaker(chat_turns.settings_of(service, "base:starter"))[1:]
+    fields = chat_turns.describe_speaker(chat_speakers.settings_of(service, "base:starter"))[1:]
     steps = list(Desk(service.workspace, service).send_anyway(message, talk, "base:starter", *fields))
     ended = steps[-1][0]
     assert isinstance(ended, Conversation)
