@@ -1,0 +1,152 @@
+"""The Chat tab in real browsers: kept conversations, several speakers side by side, several visitors at once.
+
+The models are those of a small server on this machine, so that nothing here waits for torch.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from medlora.services import configure
+from medlora.workspace import Workspace
+from tests.browser.conftest import App, Visit
+from tests.wire_server import Exchange, WireServer, saying, serve
+
+pytestmark = pytest.mark.browser
+Visitor = Callable[[App], Visit]
+DRAFT = """
+model:
+  base_model_name: starter
+inference:
+  base_url: {url}
+  served_models: [plain, tuned]
+  served_at_once: 1
+"""
+CANARY = "canarywort"
+
+
+class Server:
+    """Two models: each says who it is; a question about waiting is answered when the test says so."""
+
+    def __init__(self) -> None:
+        self.go_on = threading.Event()
+
+    def reply(self, exchange: Exchange) -> None:
+        asked = exchange.body["messages"][-1]["content"]
+        if "wait" in asked:
+            exchange.begin()
+            exchange.say("First words. ")
+            self.go_on.wait(60)
+            exchange.say("Last words.")
+            exchange.end()
+        else:
+            saying(f"This is the {exchange.body['model']} one.")(exchange)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[tuple[Server, WireServer]]:
+    behind = Server()
+    with serve(behind.reply) as wire:
+        yield behind, wire
+        behind.go_on.set()
+
+
+def _open(app: App, visit: Visitor, wire: WireServer, speaker: str | None = None) -> Page:
+    configure.save_draft(Workspace.open(app.home), DRAFT.format(url=wire.url))
+    guest = visit(app)
+    page = guest.open()
+    guest.show("Chat")
+    expect(page.locator("#chat-speaker input")).not_to_have_value("")
+    page.locator("#history-keeps").wait_for()
+    if speaker:
+        page.locator("#chat-speaker input").click()
+        page.get_by_role("option", name=speaker).click()
+    return page
+
+
+def _ask(page: Page, message: str) -> None:
+    page.get_by_role("textbox", name="Message").fill(message)
+    page.locator("#chat-send").click()
+
+
+def _holding(home: Path, word: str) -> list[str]:
+    return [p.name for p in home.rglob("*") if p.is_file() and word.encode() in p.read_bytes()]
+
+
+def test_two_speakers_answer_in_columns_that_stack_on_a_narrow_screen(
+    shared_app: App, visit: Visitor, server: tuple[Server, WireServer]
+) -> None:
+    _, wire = server
+    page = _open(shared_app, visit, wire, "plain at")
+    assert "Local: nothing leaves this machine" in page.locator("header.ml-header").inner_text()
+    page.locator("#chat-compare input").check()
+    page.locator("#chat-others").get_by_text("tuned at").wait_for()
+    _ask(page, "Who is it?")
+    sides = page.locator("#chat-log .ml-side")
+    expect(sides.nth(1).locator(".ml-trace")).to_contain_text("weights not verified")
+    assert "This is the plain one." in sides.nth(0).inner_text()
+    assert "This is the tuned one." in sides.nth(1).inner_text()
+
+    def left(number: int) -> float:
+        box = sides.nth(number).bounding_box()
+        assert box is not None
+        return box["x"]
+
+    assert left(0) < left(1)
+    page.set_viewport_size({"width": 390, "height": 844})
+    assert left(0) == left(1)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_a_kept_conversation_outlives_a_reload_and_is_deleted_for_good(
+    shared_app: App, visit: Visitor, server: tuple[Server, WireServer]
+) -> None:
+    _, wire = server
+    page = _open(shared_app, visit, wire, "tuned at")
+    _ask(page, f"Is {CANARY} good for sleep?")
+    page.locator("#chat-log .ml-trace").wait_for()
+    assert _holding(shared_app.home, CANARY) == []
+    page.locator("#history-keeps input").check()
+    page.locator("#history-list label").wait_for()
+    page.reload()
+    page.get_by_role("tab", name="Chat", exact=True).click()
+    page.locator("#history-list label", has_text=CANARY).click()
+    expect(page.locator("#chat-log .ml-trace")).to_contain_text("weights not verified")
+    assert "This is the tuned one." in page.locator("#chat-log").inner_text()
+    _ask(page, "And now?")
+    page.locator("#chat-log .ml-trace").nth(1).wait_for()
+    assert [turn["role"] for turn in wire.asked[-1].body["messages"]][1:] == ["user", "assistant", "user"]
+    with page.expect_download() as fetched:
+        page.locator("#history-md").click()
+    assert CANARY in fetched.value.path().read_text(encoding="utf-8")
+    page.locator("#history-delete").click()
+    page.locator("#history-sure-yes").click()
+    expect(page.locator("#history-list label")).to_have_count(0)
+    expect(page.locator("#chat-log .ml-trace")).to_have_count(0)
+    assert {name for name in _holding(shared_app.home, CANARY) if not name.endswith(".md")} == set()
+
+
+def test_who_comes_later_sees_their_place_may_leave_it_and_reads_no_one_elses_words(
+    shared_app: App, visit: Visitor, server: tuple[Server, WireServer]
+) -> None:
+    behind, wire = server
+    pages = [_open(shared_app, visit, wire, "plain at") for _ in range(3)]
+    first, second, third = (page.locator("#chat-log [data-testid=bot]").last for page in pages)
+    _ask(pages[0], "Please wait for me")
+    expect(first).to_contain_text("First words.")
+    _ask(pages[1], "May I come next?")
+    expect(second).to_contain_text("In the queue, place 1")
+    _ask(pages[2], "And who am I?")
+    expect(third).to_contain_text("In the queue, place 2")
+    pages[1].locator("#chat-stop").click()
+    expect(second).to_contain_text("Stopped.")
+    expect(third).to_contain_text("In the queue, place 1")
+    behind.go_on.set()
+    expect(first).to_contain_text("Last words.")
+    expect(third).to_contain_text("This is the plain one.")
+    assert "words" not in third.inner_text() and "plain one" not in second.inner_text()
