@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Locator, Page, expect
 
 from medlora.services import configure
 from medlora.workspace import Workspace
@@ -28,6 +28,7 @@ inference:
   served_at_once: 1
 """
 CANARY = "canarywort"
+PATIENCE_MS = 90_000
 
 
 class Server:
@@ -59,14 +60,19 @@ def server() -> Iterator[tuple[Server, WireServer]]:
 def _open(app: App, visit: Visitor, wire: WireServer, speaker: str | None = None) -> Page:
     configure.save_draft(Workspace.open(app.home), DRAFT.format(url=wire.url))
     guest = visit(app)
+    guest.page.set_default_timeout(PATIENCE_MS)
     page = guest.open()
     guest.show("Chat")
-    expect(page.locator("#chat-speaker input")).not_to_have_value("")
+    expect(page.locator("#chat-speaker input")).not_to_have_value("", timeout=PATIENCE_MS)
     page.locator("#history-keeps").wait_for()
     if speaker:
         page.locator("#chat-speaker input").click()
         page.get_by_role("option", name=speaker).click()
     return page
+
+
+def _says(place: Locator, words: str) -> None:
+    expect(place).to_contain_text(words, timeout=PATIENCE_MS)
 
 
 def _ask(page: Page, message: str) -> None:
@@ -88,7 +94,7 @@ def test_two_speakers_answer_in_columns_that_stack_on_a_narrow_screen(
     page.locator("#chat-others").get_by_text("tuned at").wait_for()
     _ask(page, "Who is it?")
     sides = page.locator("#chat-log .ml-side")
-    expect(sides.nth(1).locator(".ml-trace")).to_contain_text("weights not verified")
+    _says(sides.nth(1).locator(".ml-trace"), "weights not verified")
     assert "This is the plain one." in sides.nth(0).inner_text()
     assert "This is the tuned one." in sides.nth(1).inner_text()
 
@@ -116,7 +122,7 @@ def test_a_kept_conversation_outlives_a_reload_and_is_deleted_for_good(
     page.reload()
     page.get_by_role("tab", name="Chat", exact=True).click()
     page.locator("#history-list label", has_text=CANARY).click()
-    expect(page.locator("#chat-log .ml-trace")).to_contain_text("weights not verified")
+    _says(page.locator("#chat-log .ml-trace"), "weights not verified")
     assert "This is the tuned one." in page.locator("#chat-log").inner_text()
     _ask(page, "And now?")
     page.locator("#chat-log .ml-trace").nth(1).wait_for()
@@ -126,8 +132,8 @@ def test_a_kept_conversation_outlives_a_reload_and_is_deleted_for_good(
     assert CANARY in fetched.value.path().read_text(encoding="utf-8")
     page.locator("#history-delete").click()
     page.locator("#history-sure-yes").click()
-    expect(page.locator("#history-list label")).to_have_count(0)
-    expect(page.locator("#chat-log .ml-trace")).to_have_count(0)
+    expect(page.locator("#history-list label")).to_have_count(0, timeout=PATIENCE_MS)
+    expect(page.locator("#chat-log .ml-trace")).to_have_count(0, timeout=PATIENCE_MS)
     assert {name for name in _holding(shared_app.home, CANARY) if not name.endswith(".md")} == set()
 
 
@@ -138,15 +144,15 @@ def test_who_comes_later_sees_their_place_may_leave_it_and_reads_no_one_elses_wo
     pages = [_open(shared_app, visit, wire, "plain at") for _ in range(3)]
     first, second, third = (page.locator("#chat-log [data-testid=bot]").last for page in pages)
     _ask(pages[0], "Please wait for me")
-    expect(first).to_contain_text("First words.")
+    _says(first, "First words.")
     _ask(pages[1], "May I come next?")
-    expect(second).to_contain_text("In the queue, place 1")
+    _says(second, "In the queue, place 1")
     _ask(pages[2], "And who am I?")
-    expect(third).to_contain_text("In the queue, place 2")
+    _says(third, "In the queue, place 2")
     pages[1].locator("#chat-stop").click()
-    expect(second).to_contain_text("Stopped.")
-    expect(third).to_contain_text("In the queue, place 1")
+    _says(second, "Stopped.")
+    _says(third, "In the queue, place 1")
     behind.go_on.set()
-    expect(first).to_contain_text("Last words.")
-    expect(third).to_contain_text("This is the plain one.")
+    _says(first, "Last words.")
+    _says(third, "This is the plain one.")
     assert "words" not in third.inner_text() and "plain one" not in second.inner_text()

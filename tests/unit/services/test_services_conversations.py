@@ -69,11 +69,19 @@ def test_several_answers_come_back_side_by_side_each_as_a_rating_would_keep_it(w
         other, describe_answer(first.turns()[:1], other, ChatSettings(base_model="tiny")), "base:tiny"
     )
     both = replace(first, lines=(first.lines[0], side_by_side([first.lines[1], base])))
-    both = conversations.keep(ws, "", both.add("user", "And now?"))
+    both = conversations.keep(ws, "", both)
     again = conversations.reopen(ws, "", both.chat_id)
     assert again == both
     assert again.turns("base:tiny")[1]["content"] == "It is a disease."
     assert again.turns("adapter:kind")[1]["content"] == again.turns()[1]["content"] == "Asthma is common."
+
+
+def test_a_question_that_medlora_did_not_live_to_answer_is_there_and_says_so(ws: Workspace) -> None:
+    conversations.switch(ws, "", on=True)
+    talk = conversations.keep(ws, "", _talk().add("user", "And now?"))
+    last = conversations.reopen(ws, "", talk.chat_id).lines[-1]
+    assert last.role == "assistant" and last.update is not None
+    assert last.update.error == "This was not answered before the page or medlora was closed; ask again."
 
 
 def test_each_owner_sees_and_deletes_their_own_alone(ws: Workspace) -> None:
