@@ -10,7 +10,7 @@ import gradio as gr
 
 from medlora.access.roles import OWNER, Permission
 from medlora.services import adapters, data, train
-from medlora.ui import chat_turns, data_report, data_tab
+from medlora.ui import chat_speakers, data_report, data_tab
 from medlora.ui.blocks import actions, words
 from medlora.ui.events import POLL, SILENT, current_caller, for_chat, guarded
 from medlora.ui.present import text
@@ -148,7 +148,7 @@ def wire_guide(
 
     def meet() -> list[Update]:
         newest = next((card.name for card in adapters.list_adapters(workspace) if not card.problem), None)
-        return [chat_turns.choose_adapter(workspace, newest), gr.Tabs(selected="chat")]
+        return [chat_speakers.choose_adapter(workspace, newest), gr.Tabs(selected="chat")]
 
     listed = [tabs.data.none_stored, tabs.data.stored, *tabs.data.drawn, strip]
     guide.sample.click(guarded(take), None, listed, show_progress_on=guide.sample, **SILENT)

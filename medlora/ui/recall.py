@@ -12,7 +12,7 @@ from medlora.access.roles import OWNER, Permission
 from medlora.errors import UserError
 from medlora.services import adapters, data
 from medlora.services.chat import ChatService
-from medlora.ui import chat_turns, data_report, data_tab, guide, new_run, train_tab
+from medlora.ui import chat_speakers, chat_turns, data_report, data_tab, guide, new_run, train_tab
 from medlora.ui.blocks import pick
 from medlora.ui.events import POLL, current_caller, for_chat, guarded
 from medlora.ui.remembered import (
@@ -110,7 +110,7 @@ def own_memory(workspace: Workspace, stored: object) -> Update:
 def open_speaker(workspace: Workspace, kept: Kept) -> Update:
     """Who answered last."""
     speaker = kept.name(SPEAKER)
-    choices = chat_turns.speaker_choices(workspace)
+    choices = chat_speakers.chat_speakers(workspace)
     return pick(choices, speaker) if speaker in [key for _, key in choices] else gr.skip()
 
 
