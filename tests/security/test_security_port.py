@@ -99,7 +99,7 @@ def test_the_safety_layer_judges_whoever_calls_the_chat_and_however(shared_app: 
     before = len(audit_entries(shared_app))
     with Script(shared_app.url).open() as script:
         send = script.dependency("chat-send")
-        values = [CRISIS, None, "base:starter", "", 64, True, 0, 1, 1, 0]
+        values = [CRISIS, None, "base:starter", False, [], "", 64, True, 0, 1, 1, 0]
         body = {"data": values, "session_hash": script.session, "fn_index": send["id"], "trigger_id": None}
         reply = script.client.post(f"/gradio_api/{route.format(name=send['api_name'])}", json=body)
         assert reply.status_code == 200, reply.text
