@@ -1,8 +1,10 @@
-"""How fast the safety layer is: assessments by length, screening, and the stream guard.
+"""How fast the safety layer is, and how much of it slips, voices and contexts take away.
 
     python -m benchmarks.safety [--json]
 
-CPU time on one core. The texts are those of the shipped labelled set, joined to the wanted length.
+CPU time on one core: assessments by length, screening, the stream guard, and how time grows on hostile texts
+(a text eight times as long, in times the work). The texts are those of the shipped labelled sets, joined to
+the wanted length. Their recall guards against regression and is no evidence.
 """
 
 from __future__ import annotations
@@ -15,10 +17,13 @@ from collections.abc import Callable
 
 from medlora.safety import Level, Policy, StreamGuard, assess
 from medlora.safety.catalogue import load_catalogue
+from medlora.safety.score import Score, score_messages
 from medlora.services.safety import labelled_path, read_labelled
 
 TOKEN_CHARS = 4
 ROUNDS = 400
+TYPOS = 2
+HOSTILE = ("chest pain ", "no chest pain, ", "i want to die ", "a", "k i l l ", "1/2 ", "QUJD", "not not ")
 
 
 def measure(work: Callable[[int], None], rounds: int) -> dict[str, float]:
@@ -54,7 +59,40 @@ def run() -> dict[str, dict[str, float]]:
         )
     figures["screen"] = _screen(texts, policy)
     figures["stream_guard"] = _stream(policy)
-    return figures
+    growth = [_spend(seed, 16_000, policy) / _spend(seed, 2_000, policy) for seed in HOSTILE]
+    figures["growth_8_times"] = {"worst_ratio": round(max(growth), 2)}
+    return figures | _quality(policy)
+
+
+def _spend(seed: str, chars: int, policy: Policy) -> float:
+    """CPU seconds for a text made of one piece, the best of five."""
+    text = (seed * chars)[:chars]
+    best = float("inf")
+    for _ in range(5):
+        started = time.process_time()
+        _judge(text, policy)
+        best = min(best, time.process_time() - started)
+    return best
+
+
+def _quality(policy: Policy) -> dict[str, dict[str, float]]:
+    """What slips cost, how voices compare, and whether minimal pairs are told apart, on the shipped sets."""
+    path = labelled_path()
+    plain = score_messages(read_labelled(path), policy)
+    slipped = score_messages(read_labelled(path, slips=TYPOS), policy)
+    batches = score_messages(read_labelled(path.with_name("batches.jsonl")), policy)
+    pairs = list(plain.by_context.values())
+    right = sum(rate.hits for rate in pairs) / sum(rate.total for rate in pairs)
+    lost = plain.recall.value - slipped.recall.value
+    return {
+        "shipped_set": _figures(plain) | {"contexts_told_apart": round(right, 4)} | plain.voice_ratios,
+        f"with_{TYPOS}_typos": _figures(slipped) | {"recall_lost": round(lost, 4)},
+        "batches": _figures(batches) | batches.voice_ratios,
+    }
+
+
+def _figures(score: Score) -> dict[str, float]:
+    return {"recall": round(score.recall.value, 4), "false_deferral": round(score.false_deferral.value, 4)}
 
 
 def _judge(text: str, policy: Policy) -> None:

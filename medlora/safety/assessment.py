@@ -46,10 +46,11 @@ def _assess(turns: Sequence[TurnLike | Mapping[str, Any]], policy: Policy, start
     spoken = read_turns(turns)
     conversation = Conversation(catalogue, spoken)
     live, dropped = conversation.findings()
-    for level, keywords in ((Level.CAUTION, policy.safety_keywords), (Level.DEFER, policy.defer_keywords)):
-        for hit in find_keywords(conversation.reading, keywords, level, conversation.last_start):
-            finding = _keyword_finding(conversation, hit)
-            (dropped if finding.dropped else live).append(finding)
+    keywords = [(Level.CAUTION, word) for word in policy.safety_keywords]
+    keywords += [(Level.DEFER, word) for word in policy.defer_keywords]
+    for hit in find_keywords(conversation.reading, keywords, conversation.last_start):
+        finding = _keyword_finding(conversation, hit)
+        (dropped if finding.dropped else live).append(finding)
     if policy.semantic:
         live += suspect(spoken, live, conversation.reading, load_semantic_tier())
     findings = _tidy(live)

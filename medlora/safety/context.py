@@ -73,6 +73,8 @@ class Surroundings:
         self._sentences = split_sentences(tokens)
         self._negated_by = sweep_negations(catalogue, tokens, hits, language)
         self._known: dict[tuple[Hit, ...], frozenset[str]] = {}
+        self._covering: dict[tuple[str, Hit], tuple[bool, list[Hit]]] = {}
+        self._facts: dict[tuple[str, Hit], bool] = {}
         self._roles = [role for role in _CLAUSE_CUES if self.cue(role)]
         self._mark_general_sentences()
 
@@ -104,7 +106,7 @@ class Surroundings:
             for role in self._roles:
                 if role == "hypothetical" and (first_aid or self._in_sentence("present", item)):
                     continue
-                if role in _PAST_CUES and (self._is_acute(item) or overlap(self.cue("background"), item)):
+                if role in _PAST_CUES and self._is_no_past(item):
                     continue
                 if self._cue_covers(role, item, own):
                     found.add(_NAMES.get(role, role))
@@ -158,17 +160,25 @@ class Surroundings:
 
         A cue that ends in "of" ("history of") speaks of what comes after it.
         """
+        key = (role, item)
+        if key not in self._covering:
+            self._covering[key] = self._find_covering(role, item)
+        told_as_past, cues = self._covering[key]
+        return told_as_past or any(not own.issuperset(range(*cue)) for cue in cues)
+
+    def _find_covering(self, role: str, item: Hit) -> tuple[bool, list[Hit]]:
+        """Whether the next sentence tells an item as past, and the cues of a role that reach it."""
         if role == "history" and self._told_as_past(item):
-            return True
+            return True, []
         numbers = self._tokens.sentences if role == "resolved" else self._tokens.clauses
         first = item[1] if role == "resolved" else item[0] - _CUE_REACH
         last = item[0] if role == "family" else item[1] + _CUE_REACH
-        return any(
-            (numbers[cue[0]] == numbers[item[0]] or self._introduces(cue, item))
-            and not own.issuperset(range(*cue))
-            and not (cue[0] > item[0] and self._tokens.words[cue[1] - 1] == "of")
+        return False, [
+            cue
             for cue in find_between(self.cue(role), first, last)
-        )
+            if (numbers[cue[0]] == numbers[item[0]] or self._introduces(cue, item))
+            and not (cue[0] > item[0] and self._tokens.words[cue[1] - 1] == "of")
+        ]
 
     def _introduces(self, cue: Hit, item: Hit) -> bool:
         """Whether a cue heads what follows it: "family history: ..."."""
@@ -231,8 +241,18 @@ class Surroundings:
     def _in_sentence(self, role: str, item: Hit) -> bool:
         if not self.cue(role):
             return False
-        sentence = self._sentences[self._tokens.sentences[item[0]]]
-        return any_between(self.cue(role), sentence.start, sentence.end)
+        key = (role, item)
+        if key not in self._facts:
+            sentence = self._sentences[self._tokens.sentences[item[0]]]
+            self._facts[key] = any_between(self.cue(role), sentence.start, sentence.end)
+        return self._facts[key]
+
+    def _is_no_past(self, item: Hit) -> bool:
+        """Whether a word of the past makes an item no past: it is of now, or a known illness."""
+        key = ("no_past", item)
+        if key not in self._facts:
+            self._facts[key] = self._is_acute(item) or overlap(self.cue("background"), item)
+        return self._facts[key]
 
     def _is_acute(self, item: Hit) -> bool:
         """Whether the clause says that it is happening now."""

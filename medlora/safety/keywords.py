@@ -6,7 +6,7 @@ adds always counts.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -40,6 +40,7 @@ class KeywordHit:
 
 
 @lru_cache(maxsize=20_000)
+@lru_cache(maxsize=20_000)
 def stem(word: str) -> str:
     """A word without its inflection, the same for "bleed", "bleeds" and "bleeding"."""
     for ending, instead in _ENDINGS:
@@ -57,9 +58,9 @@ def _keyword_stems(keyword: str) -> tuple[tuple[str, str], ...]:
 
 
 def find_keywords(
-    reading: Reading, keywords: Sequence[str], level: Level, from_place: int
+    reading: Reading, keywords: Iterable[tuple[Level, str]], from_place: int
 ) -> list[KeywordHit]:
-    """Every keyword in the tokens from `from_place` on."""
+    """Every keyword, each with its level, in the tokens from `from_place` on."""
     words = reading.tokens.words
     stems = [stem(word) for word in words]
     slips = [
@@ -69,7 +70,7 @@ def find_keywords(
     for place in range(from_place, len(words)):
         places.setdefault(stems[place], []).append(place)
     found: list[KeywordHit] = []
-    for keyword in keywords:
+    for level, keyword in keywords:
         wanted = _keyword_stems(keyword)
         if not wanted:
             continue

@@ -9,7 +9,7 @@ Not covered: languages other than English.
 from __future__ import annotations
 
 import math
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -31,11 +31,14 @@ _LONG_WORDS, _LONG_SCORE, _LONG_BACKING = 45, 2.5, 6
 
 @dataclass(frozen=True)
 class Weights:
-    """The weight of each feature, and of having none. `openers` are the words that begin a longer one."""
+    """The weight of each feature, and of having none. `openers` are the words that begin a longer
+    one, `pairs` the two words that begin one of three.
+    """
 
     bias: float
     features: dict[str, float]
     openers: frozenset[str]
+    pairs: frozenset[str]
 
 
 @dataclass(frozen=True)
@@ -56,40 +59,49 @@ def load_weights() -> Weights:
 
 def make_weights(bias: float, features: dict[str, float]) -> Weights:
     """Weights ready to weigh with."""
-    return Weights(bias, features, frozenset(name.split(" ", 1)[0] for name in features if " " in name))
+    longer = [name.split(" ") for name in features if " " in name]
+    openers = frozenset(words[0] for words in longer)
+    return Weights(bias, features, openers, frozenset(" ".join(w[:2]) for w in longer if len(w) > 2))
 
 
-def list_features(
-    words: Sequence[str], openers: Container[str] | None = None
-) -> Iterator[tuple[str, int, int]]:
+def list_features(words: Sequence[str], weights: Weights | None = None) -> Iterator[tuple[str, int, int]]:
     """Each feature of a run of words with its place: a word, its stem, two, three, two with a gap.
 
-    Shapes: (name, start, end), the end exclusive. openers: only these begin more than a word.
+    Shapes: (name, start, end), the end exclusive. weights: leave out what cannot be among these.
     """
     total = len(words)
     for place, word in enumerate(words):
         yield word, place, place + 1
         if len(word) > STEM_LETTERS:
             yield f"{word[:STEM_LETTERS]}*", place, place + 1
-        if place + 1 < total and (openers is None or word in openers):
-            yield f"{word} {words[place + 1]}", place, place + 2
+        if place + 1 < total and (weights is None or word in weights.openers):
+            pair = f"{word} {words[place + 1]}"
+            yield pair, place, place + 2
             if place + 2 < total:
-                yield f"{word} {words[place + 1]} {words[place + 2]}", place, place + 3
+                if weights is None or pair in weights.pairs:
+                    yield f"{pair} {words[place + 2]}", place, place + 3
                 yield f"{word} _ {words[place + 2]}", place, place + 3
 
 
 def weigh(words: Sequence[str], weights: Weights) -> Weighed:
-    """What the heaviest stretch of a text weighs; linear in its length."""
+    """What the heaviest stretch of a text weighs; linear in its length.
+
+    A text of which most words are unknown, as in another language, weighs nothing.
+    """
     kept = [place for place, word in enumerate(words) if word.isalpha()]
     plain = [words[place] for place in kept]
     sums, counts = [0.0] * (len(plain) + 1), [0] * (len(plain) + 1)
     found: list[tuple[float, int, int]] = []
-    for name, start, end in list_features(plain, weights.openers):
+    known = 0
+    for name, start, end in list_features(plain, weights):
         weight = weights.features.get(name)
         if weight is not None:
             sums[start] += weight
             counts[start] += 1
+            known += end - start == 1 and name[-1] != "*"
             found.append((weight, start, end))
+    if known * 2 < len(plain):
+        return Weighed(weights.bias, ())
     best, span = float("-inf"), (0, 0)
     for first in range(0, max(1, len(plain) - WINDOW_STEP), WINDOW_STEP):
         last = len(plain) if len(plain) - first <= WINDOW_WORDS + WINDOW_STEP else first + WINDOW_WORDS
@@ -111,9 +123,12 @@ def find_crisis(reading: Reading, turn: int) -> tuple[Hit, ...]:
     message must weigh more: among many words some always do.
     """
     first, last = find_turn(reading.tokens, turn)
+    long = last - first > _LONG_WORDS
+    if long and weigh_turn(reading, Level.CRISIS, turn) < _LONG_BACKING:
+        return ()
     weighed = weigh_words(reading, turn)
-    if last - first > _LONG_WORDS:
-        enough = weighed.score > _LONG_SCORE and weigh_turn(reading, Level.CRISIS, turn) >= _LONG_BACKING
+    if long:
+        enough = weighed.score > _LONG_SCORE
     else:
         alone = weighed.score - _PER_AGAINST * weigh_against(reading, Level.CRISIS, turn) > _ALONE
         backed = weighed.score > _BACKED and weigh_turn(reading, Level.CRISIS, turn) >= _BACKING

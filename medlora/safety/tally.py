@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from typing import Protocol
 
 from medlora.safety.catalogue import Catalogue
@@ -40,7 +40,7 @@ def add_up(reading: TallyReading, settled: Level) -> list[tuple[Tally, tuple[Hit
             continue
         needs += _weigh_against(tally, hits, first, len(tokens))
         events = sorted((hit, number) for number in present for hit in hits.of(number) if hit[0] >= first)
-        reached = _reach(tally, needs, events, reading)
+        reached = _reach(tally, needs, events, reading) if _may_reach(tally, needs, events) else None
         if reached:
             found.append((tally, reached))
     return found
@@ -134,6 +134,24 @@ def _evidence(tally: Tally, reading: TallyReading, first: int, last: int, lighte
                 holding[number] = hit
                 break
     return _weigh(tally, holding)
+
+
+def _may_reach(tally: Tally, needs: int, events: list[tuple[Hit, int]]) -> bool:
+    """Whether the signs of any stretch weigh enough before anyone asks in what sense they are meant."""
+    inside: Counter[int] = Counter()
+    total, begin = 0, 0
+    for hit, number in events:
+        if not inside[number]:
+            total += tally.weights[number]
+        inside[number] += 1
+        while hit[0] - events[begin][0][0] > tally.reach:
+            left = events[begin][1]
+            inside[left] -= 1
+            total -= 0 if inside[left] else tally.weights[left]
+            begin += 1
+        if total >= needs:
+            return True
+    return False
 
 
 def _reach(

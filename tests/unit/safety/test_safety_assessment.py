@@ -2,6 +2,8 @@
 
 import base64
 import json
+import random
+import sys
 from pathlib import Path
 
 import pytest
@@ -41,7 +43,7 @@ def test_a_finding_quotes_the_original_and_says_where() -> None:
 def test_minimal_pairs_are_told_apart(context: str) -> None:
     rows = [row for row in LABELLED if row.get("context") == context]
     right = sum((judge(row["text"]).level >= Level.DEFER) == (row["level"] != "answer") for row in rows)
-    assert right / len(rows) >= 0.95, [row["text"] for row in rows]
+    assert right / len(rows) >= 0.98, [row["text"] for row in rows]
 
 
 def test_the_labelled_set_is_large_and_stays_caught() -> None:
@@ -206,21 +208,63 @@ def test_any_text_is_judged_and_every_span_lies_inside_it(text: str) -> None:
         assert 0 <= finding.span[0] <= finding.span[1] <= len(text)
 
 
+_HOSTILE = [
+    *("chest pain ", "no chest pain, ", "i want to die ", "a", ".", "k i l l ", "1/2 ", "QUJD", "<|x|>", "é"),
+    *(
+        "i wish i was gone for good, my pills, goodbye ",
+        "not not not no never ",
+        "paaain ",
+        "(((:::",
+        "&#x200b;",
+    ),
+]
+
+
+def _count_work(text: str) -> int:
+    """How many calls an assessment makes; the same on any machine, whatever else it does."""
+    calls = 0
+
+    def tick(*_: object) -> None:
+        nonlocal calls
+        calls += 1
+
+    judge(text)
+    sys.setprofile(tick)
+    try:
+        judge(text)
+    finally:
+        sys.setprofile(None)
+    return calls
+
+
+@pytest.mark.parametrize("number", range(len(_HOSTILE) + 6))
+def test_the_work_grows_with_the_text_and_no_faster(number: int) -> None:
+    dice = random.Random(number)
+    pieces = [_HOSTILE[number]] if number < len(_HOSTILE) else dice.choices(_HOSTILE, k=3)
+    text = "".join(pieces) * 6_000
+    assert _count_work(text[:6_000]) < 6 * 1.4 * max(_count_work(text[:1_000]), 500)
+
+
 @pytest.mark.parametrize(
-    "seed",
-    ["chest pain ", "no chest pain, ", "i want to die ", "a", ".", "k i l l ", "1/2 ", "QUJD", "<|x|>", "é"],
+    ("text", "level"),
+    [
+        ("chest pain: none. knee hurts since the run", Level.ANSWER),
+        ("chills, no appetite and a fever of 39.5 after chemo last week", Level.EMERGENCY),
+        ("no my chest hurts and I cannot breathe", Level.EMERGENCY),
+        ("green vomit and a swollen belly, history of bowel surgery", Level.EMERGENCY),
+        ("family history: stroke, heart attack. Which diet is good?", Level.ANSWER),
+    ],
 )
-def test_time_grows_with_the_text_and_no_faster(seed: str) -> None:
-    import time
+def test_a_no_or_a_heading_speaks_of_the_right_words(text: str, level: Level) -> None:
+    got = judge(text)
+    assert got.level is level if level is Level.EMERGENCY else got.level < Level.DEFER
 
-    def spend(chars: int) -> float:
-        text = (seed * chars)[:chars]
-        best = float("inf")
-        for _ in range(3):
-            started = time.process_time()
-            judge(text)
-            best = min(best, time.process_time() - started)
-        return best
 
-    spend(500)
-    assert spend(16_000) < 14 * max(spend(2_000), 0.002)
+def test_a_long_story_of_an_old_matter_is_answered_but_not_one_with_something_new() -> None:
+    story = (
+        "I have had chest pain on and off for ten years. In 2015 they did a stress test and it was fine. "
+        "For years I took ranitidine. My chest pain comes after meals. My doctor says it is reflux, and the "
+        "endoscopy last year was normal. What diet would you suggest to someone with this history?"
+    )
+    assert judge(story).level < Level.DEFER
+    assert judge(story + " But today I have crushing chest pain and I am sweating.").level is Level.EMERGENCY

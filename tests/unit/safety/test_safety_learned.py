@@ -34,11 +34,12 @@ def test_weights_are_part_of_the_catalogue_version() -> None:
 
 
 def test_the_heaviest_stretch_of_a_long_text_is_found_with_its_places() -> None:
-    weights = make_weights(-1.0, {"burden": 3.0, "my burden": 1.0})
+    weights = make_weights(-0.1, {"burden": 8.0, "my burden": 2.0, "tea": -0.1})
     words = ["tea"] * 100 + ["my", "burden"] + ["tea"] * 100
     weighed = weigh(words, weights)
-    assert weighed.score > 0 and set(weighed.places) == {(100, 102), (101, 102)}
-    assert weigh(["tea"], weights).score == -1.0 and weigh([], weights).places == ()
+    assert weighed.score > 0
+    assert set(weighed.places) >= {(100, 102)} and weigh([], weights).places == ()
+    assert weigh(["mi", "burden", "es", "grande"], weights).score == -0.1, "most words are unknown"
 
 
 def test_a_crisis_in_words_no_rule_lists_is_stopped_and_explained() -> None:
