@@ -1,7 +1,7 @@
 """Chat against plain `transformers.generate`, PEFT and llama.cpp, interleaved, on the same weights.
 
     python -m benchmarks.chat [--model FOLDER] [--rounds 3] [--threads 1] [--json FILE]
-                              [--llama-cpp-python PYTHON] [--only decode,first,adapter,together,stop,quality]
+                              [--work] [--llama-cpp-python PYTHON] [--only SECTION,SECTION]
 
 transformers and PEFT are installed with medlora itself. llama.cpp needs an environment of its own (see
 benchmarks/peers/llama_cpp_worker.py); without --llama-cpp-python it is left out. Without --model the prepared
@@ -16,7 +16,8 @@ starter model is used. All go on past the end of an answer, so that each writes 
 - quality: what medlora's smaller copies of the weights change on the answers of the sample dataset.
 
 Every round asks each side in turn; medians are shown, and every round is in the JSON, since only ratios of
-interleaved runs mean anything on a shared machine.
+interleaved runs mean anything on a shared machine. --work counts the processor's seconds instead, for a
+machine that others use at the same time (with one thread; Stop is always measured on the wall).
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ import platform
 import statistics
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,7 +41,17 @@ import transformers
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.chat_quality import compare_quality
-from benchmarks.chat_sides import Generate, LlamaCpp, Medlora, Side, clock, load, load_adapted, make_adapter
+from benchmarks.chat_sides import (
+    CLOCK,
+    Generate,
+    LlamaCpp,
+    Medlora,
+    Side,
+    clock,
+    load,
+    load_adapted,
+    make_adapter,
+)
 from benchmarks.chat_stop import measure_stop
 from medlora.dataset.render import ChatTokenizer
 from medlora.models.files import find_model
@@ -193,6 +205,7 @@ def describe(bench: Bench, threads: int) -> dict[str, Any]:
     versions |= {name: peer.version for name, peer in bench.peers.items()}
     return {
         "machine": f"{platform.machine()}, {torch.backends.cpu.get_cpu_capability()}, {threads} threads",
+        "seconds": "of the processor" if CLOCK.now is time.process_time else "on the wall",
         "versions": versions,
         "rounds": bench.rounds,
         "figures": {
@@ -209,7 +222,9 @@ def describe(bench: Bench, threads: int) -> dict[str, Any]:
 def draw(report: dict[str, Any]) -> str:
     """The medians as Markdown tables."""
     versions = ", ".join(f"{name} {version}" for name, version in report["versions"].items())
-    lines = [f"{report['machine']}; {versions}; medians of {report['rounds']} rounds"]
+    lines = [
+        f"{report['machine']}; seconds {report['seconds']}; {versions}; medians of {report['rounds']} rounds"
+    ]
     for what, sides in report["figures"].items():
         lines += ["", f"| {what} | |", "|---|---|"]
         for side, values in sides.items():
@@ -225,11 +240,14 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--tokens", type=int, default=64)
+    parser.add_argument("--work", action="store_true", help="count seconds of work instead of the wall's")
     parser.add_argument("--llama-cpp-python", type=Path, help="a Python that has llama-cpp-python and gguf")
     parser.add_argument("--only", default=",".join(SECTIONS))
     parser.add_argument("--json", type=Path, help="write every figure there too")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
+    if options.work:
+        CLOCK.count_work()
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     files = None if options.model else find_model(Workspace.open(), "starter")
@@ -252,12 +270,12 @@ def main() -> None:
         }
         for section in only:
             work[section]()
+            if options.json:
+                report = json.dumps(describe(bench, threads), indent=2)
+                options.json.write_text(report + "\n", encoding="utf-8")
     for peer in peers.values():
         peer.close()
-    report = describe(bench, threads)
-    if options.json:
-        options.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-    sys.stdout.write(draw(report))
+    sys.stdout.write(draw(describe(bench, threads)))
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from benchmarks.chat_sides import Medlora, load
 from medlora.inference.decode import Opened
 
 SAMPLE = Path(__file__).resolve().parents[1] / "data" / "sample_patient_education.jsonl"
-_RECORDS = 24
+_RECORDS = 16
 # Records that are read together; so many rows cost hardly more than one.
 _TOGETHER = 8
 

@@ -96,6 +96,7 @@ def say(message: dict) -> None:
 
 def main() -> None:
     folder, out, form, threads = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], int(sys.argv[4])
+    now = getattr(time, sys.argv[5])
     write_gguf(folder, out, form)
     model = llama_cpp.Llama(
         str(out), n_ctx=2048, n_threads=threads, n_threads_batch=threads, verbose=False, seed=0
@@ -106,14 +107,14 @@ def main() -> None:
         if request["fresh"]:
             model.reset()
             model._ctx.kv_cache_clear()
-        began = time.perf_counter()
+        began = now()
         tokens, first = [], None
         for token in model.generate(request["ids"], top_k=1, temp=0.0):
-            first = first or time.perf_counter()
+            first = first or now()
             tokens.append(int(token))
             if len(tokens) == request["count"]:
                 break
-        ended = time.perf_counter()
+        ended = now()
         say({"tokens": tokens, "first_s": first - began, "rest_s": ended - first})
 
 
