@@ -127,7 +127,7 @@ def measure_first(bench: Bench) -> None:
             known = side.answer(two, 40, fresh=False)
             bench.note("first token, system prompt known, s", name, known.first_s)
             if side is ours:
-                ours.read_ahead(two + known.tokens)
+                ours.read_ahead([*two, *known.tokens, bench.tokenizer.eos_id or 0])
             said = bench.tokenizer.decode(known.tokens)
             further = bench.prompt(QUESTIONS[1], said, QUESTIONS[0], system=POLICY)
             bench.note("first token, second turn, s", name, side.answer(further, 1, fresh=False).first_s)

@@ -21,6 +21,7 @@ class Answer:
         self.prompt = prompt
         self.sampler = sampler
         self.ids: list[int] = []
+        self.end: list[int] = []
         self.complete = False
         self._ended = False
         self._emit = emit
@@ -41,7 +42,9 @@ class Answer:
         self._last_at = self.now()
         self._first_at = self._first_at or self._last_at
         self._ended = token in self.ready.stops
-        if not self._ended:
+        if self._ended:
+            self.end.append(token)
+        else:
             self.ids.append(token)
             self._send(self._stream.feed(token))
         self.complete = self._ended or self._count >= self.prompt.answer_room

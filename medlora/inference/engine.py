@@ -48,7 +48,7 @@ class Engine:
         except torch.OutOfMemoryError as error:
             self.free()
             raise RequestError(_NO_MEMORY) from error
-        self._latest = (answer.ready, [*answer.prompt.ids, *answer.ids])
+        self._latest = (answer.ready, [*answer.prompt.ids, *answer.ids, *answer.end])
 
     def compare(self, requests: Sequence[Request], emit: Emit, stopped: Stopped) -> None:
         """Answer several requests to be shown together; what is sent carries the number of its request.

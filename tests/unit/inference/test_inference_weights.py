@@ -6,6 +6,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,31 @@ def test_adapters_switch_without_loading_the_base_again_and_leave_it_as_it_was(
     assert (_text(again), _of(again, "stage")) == (SAYS, [])
     assert _text(_ask(engine, tiny_base)) == _text(before) not in (SAYS, other)
     assert _text(_ask(Engine(), tiny_base, second_adapter)) == other
+
+
+def test_after_an_idle_moment_the_next_question_costs_its_own_length(
+    tiny_base: Path, tiny_adapter: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = Engine()
+    assert _text(_ask(engine, tiny_base, tiny_adapter)) == SAYS
+    engine.idle(lambda: False)
+    request = _request(tiny_base, tiny_adapter, count=1)
+    turns = [
+        *request.messages,
+        {"role": "assistant", "content": SAYS},
+        {"role": "user", "content": "And then?"},
+    ]
+    ready = engine._weights.prepare(request.base, request.adapter, print)
+    lengths: list[int] = []
+    forward = ready.decoder._forward
+    monkeypatch.setattr(
+        ready.decoder, "_forward", lambda ids, states: (lengths.append(len(ids)), forward(ids, states))[1]
+    )
+    engine.generate(replace(request, messages=tuple(turns)), lambda event, **fields: None, lambda: False)
+    known = ready.tokenizer.encode_record(turns[:2]).ids
+    while known[-1] not in ready.stops:
+        known.pop()
+    assert sum(lengths) == len(ready.tokenizer.encode_prompt(turns)) - len(known)
 
 
 def test_the_label_is_the_hash_of_the_bytes_that_were_loaded(tiny_base: Path, tiny_adapter: Path) -> None:
