@@ -9,7 +9,7 @@ import typer
 
 from medlora.cli.output import JsonFlag, print_json, print_table
 from medlora.errors import UserError
-from medlora.services import users
+from medlora.services import conversations, users
 from medlora.workspace import Workspace
 
 commands = typer.Typer(help="Who may log in.", no_args_is_help=True)
@@ -60,8 +60,15 @@ def list_all(json: JsonFlag = False) -> None:
 @commands.command("remove")
 def remove(name: NameArgument) -> None:
     """Remove a user; they are logged out at once."""
-    users.remove_user(Workspace.open(), name)
+    ws = Workspace.open()
+    users.remove_user(ws, name)
     print(f"{name}: removed")
+    kept = len(conversations.list_kept(ws, name))
+    if kept:
+        print(
+            f"{kept} kept conversations of theirs are still here, and whoever gets this name next could read "
+            f"them; delete them with: python -m medlora conversations delete --all --user {name}"
+        )
 
 
 @commands.command("passwd")

@@ -8,6 +8,8 @@ from typer.testing import CliRunner
 
 from medlora.cli.root import cli
 from medlora.safety.audit import AuditLog
+from medlora.services import conversations, users
+from medlora.services.chat_log import Conversation
 from medlora.workspace import Workspace, computer_user
 
 
@@ -86,3 +88,13 @@ def test_several_are_asked_side_by_side() -> None:
     assert _run("chat", "--message", EMERGENCY, "--beside", "base:x").count("no model was asked") == 2
     result = CliRunner().invoke(cli, ["chat", "--beside", "base:x"])
     assert str(result.exception) == "--beside: it needs --message"
+
+
+def test_removing_a_user_tells_of_the_conversations_that_stay(home: Path) -> None:
+    ws = Workspace.open(home / "home")
+    users.add_user(ws, "tom", "tester", None)
+    conversations.switch(ws, "tom", on=True)
+    conversations.keep(ws, "tom", Conversation().add("user", "Hello"))
+    told = _run("users", "remove", "tom")
+    assert "conversations delete --all --user tom" in told
+    assert json.loads(_run("conversations", "delete", "--all", "--user", "tom", "--json")) == {"deleted": 1}
