@@ -48,7 +48,6 @@ def data(page: Page) -> None:
     show(page, "Data")
     page.locator("#data-stored input").first.check()
     page.locator("#data-preview .ml-text").first.wait_for()
-    page.locator("#data-title").scroll_into_view_if_needed()
 
 
 def configure(page: Page) -> None:
@@ -68,7 +67,7 @@ def chat(page: Page) -> None:
         page.get_by_role("textbox", name="Message").fill(message)
         page.locator("#chat-send").click()
         page.locator("#chat-log .ml-trace").nth(number).wait_for(timeout=ANSWER_MS)
-    page.locator("#chat-card").scroll_into_view_if_needed()
+    page.evaluate("scrollTo(0, 0)")
 
 
 def safety(page: Page) -> None:
@@ -106,7 +105,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="medlora-pictures-") as folder, sync_playwright() as playwright:
         app = App(Path(folder) / "home")
         app.home.mkdir()
-        app.environment = {"CI": "1", "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS")}
+        # The real machine's hardware, not that of the tests.
+        app.environment = {
+            "CI": "1",
+            "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS"),
+            "MEDLORA_HARDWARE": None,
+        }
         fill_home(Workspace.open(app.home), ROOT)
         app.start()
         browser = playwright.chromium.launch(executable_path=find_chromium(), args=CHROMIUM_FLAGS)
@@ -117,7 +121,7 @@ def main() -> None:
                 page = context.new_page()
                 page.set_default_timeout(60_000)
                 page.goto(app.url)
-                page.locator(".ml-facts", has_text="GiB").wait_for()
+                page.locator(".ml-facts", has_text="GiB").wait_for(timeout=ANSWER_MS)
                 prepare(page)
                 page.wait_for_timeout(800)
                 height = max(size["height"], 1180) if size is DESK else 1500
