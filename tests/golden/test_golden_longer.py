@@ -13,7 +13,7 @@ from medlora.models.parent import read_parent
 from medlora.runs import queue
 from medlora.runs.store import load_record
 from medlora.services.extend import change_settings, lengthen
-from medlora.workspace import RunPaths
+from medlora.workspace import RunPaths, write_json
 from tests.golden.kit import Kit, end_of, events_of
 
 SETUP = {"flat": True, "label_only": True, "micro_batch": 4, "accumulation": 1}
@@ -92,4 +92,17 @@ def test_a_run_goes_on_from_an_adapter_and_says_so(kit: Kit) -> None:
     assert kit.work(changed) == 3
     assert end_of(changed)["reason"] == (
         "lora.from_adapter: tiny changed since the run was made; start a new run with it as it is now"
+    )
+
+
+def test_a_run_stopped_before_it_went_on_says_what_is_kept(kit: Kit) -> None:
+    run = kit.make_run(kit.config(training=SHORT | {"max_steps": 3}), SETUP)
+    assert kit.work(run) == 0, end_of(run)
+    write_json(run.stop_file, {"discard": False})
+    assert kit.work(run) == 0
+    end = end_of(run)
+    assert (end["status"], end["reason"], end["hint"]) == (
+        "stopped",
+        "Stopped before it went on: everything up to step 3 is kept as it was",
+        "Resume continues from there.",
     )

@@ -9,10 +9,12 @@ from medlora.errors import UserError
 from medlora.runs.events import append_event
 from medlora.runs.process import ProcessMark
 from medlora.runs.store import RunRequest, create_run
-from medlora.services import train
+from medlora.services import configure, train
 from medlora.ui import new_run, page, run_view, train_tab
 from medlora.ui.header import Device, show_header, show_running
 from medlora.workspace import RunPaths, Workspace
+from tests.adapter_files import write_adapter
+from tests.tiny_models import make_tiny_model
 
 CHAT_BUTTON, STOP_BUTTON, RESUME_BUTTON, UP_BUTTON, LONGER, SEEN = 12, 9, 11, 13, 14, 16
 
@@ -175,3 +177,20 @@ def test_the_checks_are_made_again_when_a_run_has_ended_and_not_at_every_step(
     append_event(run, "ended", status="completed", steps=10, seconds=61.0)
     shown, seen = new_run.recheck(workspace, seen, dataset)
     assert "ml-checks" in shown and "is training" not in shown
+
+
+def test_a_stopped_run_tells_of_its_checkpoint(workspace: Workspace, run: RunPaths) -> None:
+    append_event(run, "checkpoint", step=40, name="checkpoint-40")
+    append_event(run, "ended", status="stopped")
+    shown = run_view.show_status(train.view(workspace, run.run_id))
+    assert "What was learned up to step 40 is kept as a checkpoint. Resume goes on from there." in shown
+
+
+def test_a_run_may_go_on_from_the_adapters_on_its_base_model(workspace: Workspace, tmp_path: Path) -> None:
+    write_adapter(make_tiny_model(tmp_path / "tiny"), workspace.adapters / "kind")
+    configure.save_draft(workspace, "model:\n  base_model_name: acme/other\n")
+    assert new_run.offer_parents(workspace, "kind")["visible"] is False
+    configure.save_draft(workspace, "model:\n  base_model_name: acme/tiny\n")
+    offered = new_run.offer_parents(workspace, "kind")
+    assert (offered["visible"], offered["value"]) == (True, "kind")
+    assert offered["choices"] == [("fresh weights", ""), ("kind", "kind")]
