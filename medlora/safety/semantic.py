@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import logging
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -22,6 +23,7 @@ import yaml
 from medlora.safety.decision import Finding
 from medlora.safety.levels import Level
 from medlora.safety.match import Reading
+from medlora.safety.tally import nearly_adds_up
 
 MODEL_SHA256 = "8199be6f699a395f99f89df973f9dc5285fbcfcdb2ae1a4e1201dab014f3d2a6"
 TOKENIZER_SHA256 = "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037"
@@ -120,6 +122,23 @@ def load_semantic_tier() -> SemanticTier | None:
     return SemanticTier(OnnxEncoder(*files), exemplars["danger"], exemplars["harmless"])
 
 
+def prepare_semantic_tier() -> threading.Thread:
+    """Load the tier in the background, so that the first message does not wait for it; the thread at work.
+
+    Why it may fail unseen: whoever needs the tier next loads it again, and fails closed.
+    """
+    thread = threading.Thread(target=_load_quietly, name="semantic-tier", daemon=True)
+    thread.start()
+    return thread
+
+
+def _load_quietly() -> None:
+    try:
+        load_semantic_tier()
+    except Exception as error:  # noqa: BLE001 - a thread's edge: recorded, and tried again by who needs it
+        _LOG.error("the semantic tier did not load: %s", type(error).__name__)
+
+
 def is_installed() -> bool:
     """Whether the tier would work if it were switched on."""
     return _find_files() is not None
@@ -159,7 +178,7 @@ def suspect(
     hint = tier.look_at(text)
     if hint.leaning < LEANS:
         return []
-    weak = _matches_weakly(live, reading)
+    weak = _matches_weakly(live, reading, place)
     finding = Finding(
         concept=CONCEPT,
         level=Level.DEFER if weak else Level.CAUTION,
@@ -173,14 +192,10 @@ def suspect(
     return [finding]
 
 
-def _matches_weakly(live: Sequence[Finding], reading: Reading) -> bool:
+def _matches_weakly(live: Sequence[Finding], reading: Reading, turn: int) -> bool:
     """A caution that no context softened, or lesser signs that nearly add up."""
     for finding in live:
         unsoftened = not _SOFTENED.intersection(finding.context)
         if finding.level is Level.CAUTION and unsoftened and not finding.concept.startswith("keyword:"):
             return True
-    present = reading.hits.present
-    return any(
-        sum(tally.weights[number] for number in present & tally.weights.keys()) >= _WEAK_SHARE * tally.needs
-        for tally in reading.catalogue.tallies
-    )
+    return turn in reading.tokens.turns and nearly_adds_up(reading, turn, _WEAK_SHARE)

@@ -86,6 +86,17 @@ def weigh_against(reading: TallyReading, level: Level, turn: int) -> int:
     )
 
 
+def nearly_adds_up(reading: TallyReading, turn: int, share: float) -> bool:
+    """Whether the signs of a turn, less what speaks against, weigh that share of what a tally needs."""
+    first, last = find_turn(reading.tokens, turn)
+    return any(
+        not tally.core.isdisjoint(reading.hits.present)
+        and _evidence(tally, reading, first, last) - _weigh_against(tally, reading.hits, first, last)
+        >= share * tally.needs
+        for tally in reading.catalogue.tallies
+    )
+
+
 def find_turn(tokens: Tokens, turn: int) -> tuple[int, int]:
     """Where a turn begins and ends, the end exclusive."""
     first = tokens.turns.index(turn)

@@ -197,11 +197,15 @@ def _leave_in_time() -> None:
 
 
 def _serve(workspace: Workspace, options: LaunchOptions, hosting: Hosting, ended: threading.Event) -> None:
+    from medlora.safety.semantic import prepare_semantic_tier
     from medlora.services import train
     from medlora.services.audit import DailyPurge
+    from medlora.ui.draft import policy_settings
     from medlora.ui.page import build_page
 
     page = build_page(workspace, hosting)
+    if (policy_settings(workspace) or {}).get("semantic"):
+        prepare_semantic_tier()
     _end_on_signals(ended)
     purge = DailyPurge(workspace)
 

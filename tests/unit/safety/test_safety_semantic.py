@@ -147,3 +147,19 @@ def test_a_configuration_that_asks_for_it_in_vain_is_told(
     assert told.message == (
         "its packages are not installed, so nothing changes; pip install -r requirements-semantic.txt"
     )
+
+
+def test_the_tier_is_loaded_in_the_background_and_a_fault_is_told_without_text(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    loaded: list[str] = []
+    monkeypatch.setattr(semantic, "load_semantic_tier", lambda: loaded.append("tier"))
+    semantic.prepare_semantic_tier().join(timeout=60)
+    assert loaded == ["tier"]
+
+    def fail() -> None:
+        raise OSError("no such file")
+
+    monkeypatch.setattr(semantic, "load_semantic_tier", fail)
+    semantic.prepare_semantic_tier().join(timeout=60)
+    assert "the semantic tier did not load: OSError" in caplog.text
