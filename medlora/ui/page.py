@@ -42,6 +42,8 @@ from medlora.ui.visitors import account_name, is_kept_here, show_banner, wire_vi
 from medlora.workspace import Workspace
 
 REFRESH_S = 2.0
+CALM_REFRESH_S = 5.0
+"""For what changes slowly: each tick costs the browser a look over every widget."""
 _GOING = ("queued", "running", "stopping")
 
 
@@ -113,20 +115,16 @@ def build_page(workspace: Workspace, hosting: Hosting | None = None) -> OpenPage
                 library = adapters_tab.build_adapters_tab()
             with gr.Tab("Safety", id="safety") as safety_page:
                 safety = safety_tab.build_safety_tab()
-        timer = gr.Timer(REFRESH_S)
+        timer, calm = gr.Timer(REFRESH_S), gr.Timer(CALM_REFRESH_S)
         tabs = Tabs(data, configure, training, talk, rating, evaluate, library, safety)
         pages = Pages(strip, configure_page, train_page, chat_page, evaluate_room, adapters_page, safety_page)
         _wire_tabs(tabs, workspace, chat, memory)
         _wire_moves(tabs, pages, running)
         _wire_openings(tabs, pages, chat)
-        _wire_refresh(
-            demo,
-            timer,
-            (header, running),
-            tabs,
-            pages,
-            Surroundings(workspace, device, ServerWatch(workspace)),
-        )
+        about = Surroundings(workspace, device, ServerWatch(workspace))
+        _wire_refresh(demo, timer, (header, running), tabs, about)
+        evaluate_page.wire_openings(evaluate, evaluate_room, calm, workspace)
+        adapters_tab.wire_adapters_tab(library, workspace, adapters_page, calm)
         wire_visitors(demo, style)
         strips = Strips(strip, evaluate.strip)
         begin = for_chat(lambda kept: choose_tab(read_kept(kept), find_running(workspace) is not None))
@@ -252,7 +250,6 @@ def _wire_refresh(
     timer: gr.Timer,
     heads: tuple[gr.HTML, gr.HTML],
     tabs: Tabs,
-    pages: Pages,
     about: Surroundings,
 ) -> None:
     """What happens when the page opens, and every two seconds after: nothing but reading."""
@@ -293,8 +290,6 @@ def _wire_refresh(
         configure.forecast,
         **POLL,
     )
-    evaluate_page.wire_openings(tabs.evaluate, pages.evaluate, timer, workspace)
-    adapters_tab.wire_adapters_tab(tabs.adapters, workspace, pages.adapters, timer)
     rater = guarded(lambda: rating_panel.offer_rater(workspace), needs=Permission.RATE)
     demo.load(rater, None, tabs.rating.rater, **POLL)
     for script in (PRESS_BY_KEY, REACH.read_text(encoding="utf-8")):
