@@ -42,6 +42,8 @@ class OpenPage:
                 inbrowser=options.open_browser,
                 prevent_thread_lock=True,
                 quiet=True,
+                # Else Gradio asks for its own page and gives up if a loaded machine takes three seconds.
+                _frontend=False,
                 share=False,
                 run_history=False,
                 enable_monitoring=False,
