@@ -20,6 +20,8 @@ DESK, TELEPHONE = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
 ASK_AXE = """() => axe.run(document, {resultTypes: ['violations']}).then((found) =>
   found.violations.filter((one) => ['serious', 'critical'].includes(one.impact)).flatMap((one) =>
     one.nodes.map((node) => one.id + ': ' + node.html.slice(0, 160))))"""
+REACHABLE = """() => [...document.querySelectorAll('.ml-scroll, .ml-changes, .ml-diff, .ml-text')].every((part) =>
+  part.scrollHeight <= part.clientHeight + 1 && part.scrollWidth <= part.clientWidth + 1 || part.tabIndex === 0)"""
 IS_DARK = "(dark) => document.body.classList.contains('dark') === dark"
 
 
@@ -55,6 +57,7 @@ def look(page: Page, place: str) -> list[str]:
         page.set_viewport_size(size)  # type: ignore[arg-type]
         page.emulate_media(color_scheme=mode)  # type: ignore[arg-type]
         page.wait_for_function(IS_DARK, arg=mode == "dark")
+        page.wait_for_function(REACHABLE)  # the page looks at its scrolling parts soon after a change
         found += [f"{place}, {mode}, {size['width']}: {one}" for one in page.evaluate(ASK_AXE)]
         if page.evaluate("document.documentElement.scrollWidth") > size["width"]:
             found.append(f"{place} is wider than {size['width']}")
