@@ -19,7 +19,7 @@ run: $(VENV)/.run
 
 test: $(VENV)/.dev
 	$(PY) tests/install_chromium.py
-	$(PY) -m pytest
+	$(PY) -m pytest -n 2 --dist loadfile
 
 check: lint types test
 

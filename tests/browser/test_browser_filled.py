@@ -20,8 +20,10 @@ DESK, TELEPHONE = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
 ASK_AXE = """() => axe.run(document, {resultTypes: ['violations']}).then((found) =>
   found.violations.filter((one) => ['serious', 'critical'].includes(one.impact)).flatMap((one) =>
     one.nodes.map((node) => one.id + ': ' + node.html.slice(0, 160))))"""
-REACHABLE = """() => [...document.querySelectorAll('.ml-scroll, .ml-changes, .ml-diff, .ml-text')].every((part) =>
-  part.scrollHeight <= part.clientHeight + 1 && part.scrollWidth <= part.clientWidth + 1 || part.tabIndex === 0)"""
+REACHABLE = """() =>
+  [...document.querySelectorAll('.ml-scroll, .ml-changes, .ml-diff, .ml-text')].every((part) =>
+    part.scrollHeight <= part.clientHeight + 1 && part.scrollWidth <= part.clientWidth + 1
+    || part.tabIndex === 0)"""
 IS_DARK = "(dark) => document.body.classList.contains('dark') === dark"
 
 
