@@ -19,7 +19,8 @@ run: $(VENV)/.run
 
 test: $(VENV)/.dev
 	$(PY) tests/install_chromium.py
-	$(PY) -m pytest -n 2 --dist loadfile
+	$(PY) -m pytest -n 2 --dist loadfile --ignore tests/browser
+	$(PY) -m pytest tests/browser
 
 check: lint types test
 
