@@ -65,9 +65,17 @@ class Guide:
 
 
 def is_new(workspace: Workspace) -> bool:
-    """Whether nothing was ever done here."""
-    found = (data.list_datasets, adapters.list_adapters, train.list_runs)
-    return not any(listed(workspace) for listed in found)
+    """Whether nothing was ever done here.
+
+    Why adapters do not count: the demo's one comes with every checkout.
+    """
+    return not data.list_datasets(workspace) and not train.list_runs(workspace)
+
+
+def list_own(workspace: Workspace) -> list[adapters.AdapterCard]:
+    """The adapters that were trained here, the newest first."""
+    runs = {run.run_id for run in train.list_runs(workspace)}
+    return [card for card in adapters.list_adapters(workspace) if card.run_id in runs]
 
 
 def begin(workspace: Workspace, kept: Kept) -> dict[str, Any]:
@@ -80,7 +88,7 @@ def begin(workspace: Workspace, kept: Kept) -> dict[str, Any]:
 
 def find_step(workspace: Workspace, talked: bool) -> Step:
     """The first step that is not done yet."""
-    if adapters.list_adapters(workspace):
+    if list_own(workspace):
         return Step.DONE if talked else Step.CHAT
     return Step.TRAIN if data.list_datasets(workspace) or train.list_runs(workspace) else Step.DATA
 
@@ -147,7 +155,7 @@ def wire_guide(
         return draw(workspace, read_kept(stored), conversation)
 
     def meet() -> list[Update]:
-        newest = next((card.name for card in adapters.list_adapters(workspace) if not card.problem), None)
+        newest = next((card.name for card in list_own(workspace) if not card.problem), None)
         return [chat_speakers.choose_adapter(workspace, newest), gr.Tabs(selected="chat")]
 
     listed = [tabs.data.none_stored, tabs.data.stored, *tabs.data.drawn, strip]

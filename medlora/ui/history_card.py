@@ -67,8 +67,12 @@ class Shelf:
 
     service: ChatService
 
-    def draw(self, talk: Conversation | None, search: str | None) -> list[Update]:
-        """The card as it stands for whoever looks. Why no search: a page that still loads has none."""
+    def draw(self, talk: Conversation | None, search: str | None, ticked: bool | None = None) -> list[Update]:
+        """The card as it stands for whoever looks. Why no search: a page that still loads has none.
+
+        ticked: the switch when the look began. Where it was right it is left alone, since a look that
+        answers late must not take back what was pressed meanwhile.
+        """
         search = (search or "").strip()
         owner = history_owner(self.service)
         if owner is None:
@@ -81,7 +85,7 @@ class Shelf:
         listed = here is not None and chosen in {key for _, key in choices}
         return [
             gr.update(visible=True),
-            keeps,
+            gr.skip() if keeps is ticked else keeps,
             gr.update(visible=keeps or bool(found) or bool(search)),
             gr.update(choices=choices, value=chosen if listed else None, visible=bool(choices)),
             _note(keeps, len(found), search),
@@ -231,7 +235,7 @@ def wire_history_card(
 ) -> None:
     """What each press does; the card follows the conversation."""
     shelf = Shelf(service)
-    seen = [talk, part.search]
+    seen = [talk, part.search, part.keeps]
 
     def redraw(event: Any) -> None:
         event(guarded(shelf.draw, quiet=True), seen, part.drawn, **POLL)

@@ -1,5 +1,6 @@
 """The first-use guide stands before newcomers alone, and moves with what they did."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from medlora.runs.events import append_event
 from medlora.runs.store import RunRequest, create_run
 from medlora.services import data
 from medlora.services.chat_log import Conversation
-from medlora.space.demo import fill_home
+from medlora.space.demo import ADAPTER, fill_home
 from medlora.ui import guide
 from medlora.ui.guide import OFF, ON, Step
 from medlora.ui.remembered import GUIDE, Kept
@@ -39,6 +40,14 @@ def test_a_newcomer_to_an_empty_app_gets_the_guide_until_it_is_skipped(workspace
     skipped = Kept({GUIDE: OFF})
     assert guide.begin(workspace, skipped) == {GUIDE: OFF}
     assert shown(workspace, skipped) == []
+
+
+def test_the_adapter_that_comes_with_every_checkout_is_no_sign_of_use(workspace: Workspace) -> None:
+    shutil.copytree(ROOT / "adapters" / ADAPTER, workspace.adapter(ADAPTER))
+    assert guide.begin(workspace, NEW) == {GUIDE: ON}
+    assert shown(workspace, GOING) == ["sample", "Skip the guide"]
+    data.use_sample(workspace)
+    assert shown(workspace, GOING) == ["Go to Train", "Skip the guide"]
 
 
 def test_whoever_comes_to_an_app_that_was_used_gets_none(workspace: Workspace) -> None:

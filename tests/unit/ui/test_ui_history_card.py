@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import gradio as gr
 import pytest
 
 from medlora.access.roles import GUEST, Caller, Role
@@ -45,6 +46,15 @@ def test_the_card_is_off_at_first_and_says_nothing_of_a_list(shelf: Shelf) -> No
     box, keeps, shown, listed, note, tools, *_ = shelf.draw(None, "")
     assert (box["visible"], keeps, shown["visible"], tools["visible"]) == (True, False, False, False)
     assert listed["choices"] == [] and note == ""
+
+
+def test_a_late_look_takes_no_press_of_the_switch_back_and_corrects_one_that_is_wrong(shelf: Shelf) -> None:
+    untouched = gr.skip()
+    assert shelf.draw(None, "", False)[1] == untouched
+    assert shelf.draw(None, "", True)[1] is False
+    shelf.switch(True, None)
+    assert shelf.draw(None, "", True)[1] == untouched
+    assert shelf.draw(None, "", False)[1] is True
 
 
 def test_what_is_said_is_kept_from_the_switch_on_and_opens_again(shelf: Shelf, service: ChatService) -> None:
