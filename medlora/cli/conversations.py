@@ -115,11 +115,14 @@ def delete(
     ids: Annotated[list[str] | None, typer.Argument(metavar="[ID]...")] = None,
     everything: Annotated[bool, typer.Option("--all", help="Every one, of that user or of all.")] = False,
     user: UserFlag = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     json: JsonFlag = False,
 ) -> None:
     """Delete them for good: overwritten in the file, not only taken off the list."""
     if bool(ids) == everything:
         raise UserError("conversations delete: name some, or give --all")
+    if not yes:
+        typer.confirm("Delete for good?", abort=True)
     ws = Workspace.open()
     gone = conversations.delete_all(ws, user) if everything else conversations.delete(ws, user, ids or [])
     print_json({"deleted": gone}) if json else print(f"deleted: {gone}")

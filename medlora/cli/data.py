@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from medlora.cli.output import JsonFlag, SetFlag, print_json, print_problems, print_table
+from medlora.cli.personal import RedactFlag, RightsFlag, decide, tell_undecided
 from medlora.cli.tables import import_table
 from medlora.config.schema import Config
 from medlora.dataset.check import CheckReport
@@ -107,29 +108,23 @@ def add(
     skip_bad_rows: Annotated[
         bool, typer.Option("--skip-bad-rows", help="Accept that rows with problems are left out.")
     ] = False,
-    redact: Annotated[bool, typer.Option("--redact", help="Replace what may be personal data.")] = False,
-    have_rights: Annotated[
-        bool, typer.Option("--i-have-the-right", help="I have the right to use the personal data in it.")
-    ] = False,
+    redact: RedactFlag = False,
+    have_rights: RightsFlag = False,
     json: JsonFlag = False,
 ) -> None:
     """Import a file; the original stays where it is."""
-    if redact and have_rights:
-        raise UserError("--redact, --i-have-the-right: they exclude each other; give one of them")
+    phi = decide(redact, have_rights)
     options = AddOptions(
         name=name,
         skip_bad_rows=skip_bad_rows,
-        phi="redact" if redact else "rights" if have_rights else None,
+        phi=phi,
     )
     card = data.add_dataset(Workspace.open(), file, options)
     if json:
         print_json(card)
         return
     print(f"{card.name}: {card.usable} of {card.rows} rows, shape {card.shape}")
-    if not card.phi_settled:
-        print(
-            f"{card.phi_rows} rows may hold personal data: training waits for --redact or --i-have-the-right"
-        )
+    tell_undecided(card)
 
 
 @commands.command("list")

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from medlora.cli.output import JsonFlag, print_json, print_problems, print_table
+from medlora.cli.personal import RedactFlag, RightsFlag, decide, tell_undecided
 from medlora.errors import UserError
 from medlora.services import feedback, feedback_data
 from medlora.services.feedback import RatedAnswer, Selection, Standing, Vote
@@ -127,21 +128,18 @@ def add(
     rater: RaterOption = None,
     since: SinceOption = None,
     approved: ApprovedFlag = False,
-    redact: Annotated[bool, typer.Option("--redact", help="Replace what may be personal data.")] = False,
-    have_rights: Annotated[
-        bool, typer.Option("--i-have-the-right", help="I have the right to use the personal data in it.")
-    ] = False,
+    redact: RedactFlag = False,
+    have_rights: RightsFlag = False,
     json: JsonFlag = False,
 ) -> None:
     """Make a dataset of the corrections, checked and scanned like any file."""
-    if redact and have_rights:
-        raise UserError("--redact, --i-have-the-right: they exclude each other; give one of them")
+    phi = decide(redact, have_rights)
     options = LearningOptions(
         selection=Selection(adapter, rater, since),
         approved=approved,
         onto=onto,
         name=name,
-        phi="redact" if redact else "rights" if have_rights else None,
+        phi=phi,
     )
     card, found = feedback_data.add_to_dataset(Workspace.open(), options)
     if json:
@@ -149,10 +147,7 @@ def add(
         return
     print(f"{card.name}: {card.usable} of {card.rows} rows, {len(found.rows)} of them corrections")
     print_problems(found.notices)
-    if not card.phi_settled:
-        print(
-            f"{card.phi_rows} rows may hold personal data: training waits for --redact or --i-have-the-right"
-        )
+    tell_undecided(card)
 
 
 @commands.command("delete")

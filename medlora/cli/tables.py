@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from medlora.cli.output import JsonFlag, print_json, print_table
+from medlora.cli.personal import RedactFlag, RightsFlag, decide, tell_undecided
 from medlora.dataset.tables.convert import TableView
 from medlora.errors import UserError
 from medlora.services import data, tables
@@ -38,15 +39,12 @@ def import_table(
     skip_bad_rows: Annotated[
         bool, typer.Option("--skip-bad-rows", help="Accept that rows with problems are left out.")
     ] = False,
-    redact: Annotated[bool, typer.Option("--redact", help="Replace what may be personal data.")] = False,
-    have_rights: Annotated[
-        bool, typer.Option("--i-have-the-right", help="I have the right to use the personal data in it.")
-    ] = False,
+    redact: RedactFlag = False,
+    have_rights: RightsFlag = False,
     json: JsonFlag = False,
 ) -> None:
     """Import a CSV file or a workbook; columns without a role are left behind."""
-    if redact and have_rights:
-        raise UserError("--redact, --i-have-the-right: they exclude each other; give one of them")
+    phi = decide(redact, have_rights)
     if preview:
         _show(tables.look(file, sheet, header_row), as_json=json)
         return
@@ -57,7 +55,7 @@ def import_table(
         name=name or file.stem,
         title=tables.title_of(file, choice),
         skip_bad_rows=skip_bad_rows,
-        phi="redact" if redact else "rights" if have_rights else None,
+        phi=phi,
     )
     try:
         card = data.add_dataset(ws, converted, options)
@@ -67,10 +65,7 @@ def import_table(
         print_json(card)
         return
     print(f"{card.name}: {card.usable} of {card.rows} rows, {tables.describe(card.table)}")
-    if not card.phi_settled:
-        print(
-            f"{card.phi_rows} rows may hold personal data: training waits for --redact or --i-have-the-right"
-        )
+    tell_undecided(card)
 
 
 def _read_roles(given: list[str]) -> dict[str, str]:

@@ -64,7 +64,7 @@ def test_a_conversation_is_kept_on_request_gone_on_with_exported_and_deleted(hom
         "assistant",
     ] * 2
     assert "Ward round" in _run("conversations", "list", "--search", "BLUE now")
-    assert json.loads(_run("conversations", "delete", number, "--json")) == {"deleted": 1}
+    assert json.loads(_run("conversations", "delete", number, "--yes", "--json")) == {"deleted": 1}
     assert json.loads(_run("conversations", "list", "--json")) == []
 
 
@@ -78,6 +78,8 @@ def test_a_terminal_conversation_is_kept_once_that_is_switched_on() -> None:
 
 
 def test_nothing_is_deleted_by_a_slip() -> None:
+    refused = CliRunner().invoke(cli, ["conversations", "delete", "--all"], input="n\n")
+    assert refused.exit_code == 1 and "Delete for good?" in refused.output
     result = CliRunner().invoke(cli, ["conversations", "delete"])
     assert result.exit_code != 0 and str(result.exception) == "conversations delete: name some, or give --all"
 
@@ -97,4 +99,6 @@ def test_removing_a_user_tells_of_the_conversations_that_stay(home: Path) -> Non
     conversations.keep(ws, "tom", Conversation().add("user", "Hello"))
     told = _run("users", "remove", "tom")
     assert "conversations delete --all --user tom" in told
-    assert json.loads(_run("conversations", "delete", "--all", "--user", "tom", "--json")) == {"deleted": 1}
+    assert json.loads(_run("conversations", "delete", "--all", "--user", "tom", "--yes", "--json")) == {
+        "deleted": 1
+    }
