@@ -37,7 +37,11 @@ def show_audit(
         level=level, action=action, adapter=adapter, concept=concept, since=since, until=until
     )
     if export is not None:
-        print(f"{audit.export_audit(ws, export, wanted)} entries written to {export}")
+        written = audit.export_audit(ws, export, wanted)
+        if json:
+            print_json({"entries": written, "file": export})
+            return
+        print(f"{written} entries written to {export}")
         return
     page = audit.read_audit(ws, wanted, limit=limit)
     if json:

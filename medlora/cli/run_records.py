@@ -37,18 +37,24 @@ def compare(
 def note(
     run_id: IdArgument,
     text: Annotated[str | None, typer.Argument(help="The note; empty removes it.")] = None,
+    json: JsonFlag = False,
 ) -> None:
     """Note something about a run, or read what was noted."""
     ws = Workspace.open()
     if text is not None:
         run_records.write_note(ws, run_id, text)
-    print(run_records.read_note(ws, run_id))
+    noted = run_records.read_note(ws, run_id)
+    if json:
+        print_json({"run_id": training.view(ws, run_id).run_id, "note": noted})
+        return
+    print(noted)
 
 
 @commands.command("export")
 def export(
     run_id: IdArgument,
     to: Annotated[Path | None, typer.Option("--to", help="The zip file to write.")] = None,
+    json: JsonFlag = False,
 ) -> None:
     """A zip of a run's record: settings, events, log, note. No weights, no rows."""
     made = run_records.export_record(Workspace.open(), run_id)
@@ -56,6 +62,9 @@ def export(
     if target.exists():
         raise UserError(f"--to: the file exists (got {target}); name another one")
     shutil.move(made, target)
+    if json:
+        print_json({"file": target})
+        return
     print(target)
 
 

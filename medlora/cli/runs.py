@@ -187,19 +187,27 @@ def show(run_id: IdArgument, json: JsonFlag = False) -> None:
 def stop(
     run_id: IdArgument,
     discard: Annotated[bool, typer.Option("--discard", help="Keep nothing of it.")] = False,
+    json: JsonFlag = False,
 ) -> None:
     """Stop a run and keep what it learned; pressing again changes nothing."""
     ws = Workspace.open()
     (training.discard if discard else training.stop)(ws, run_id)
-    print(f"{training.view(ws, run_id).run_id}: asked to stop")
+    view = training.view(ws, run_id)
+    if json:
+        print_json({"run_id": view.run_id, "status": view.status})
+        return
+    print(f"{view.run_id}: asked to stop")
 
 
 @commands.command("move-up")
-def move_up(run_id: IdArgument) -> None:
+def move_up(run_id: IdArgument, json: JsonFlag = False) -> None:
     """Let a waiting run start before the one that waits before it."""
     ws = Workspace.open()
     training.move_up(ws, run_id)
     view = training.view(ws, run_id)
+    if json:
+        print_json({"run_id": view.run_id, "status": view.status, "ahead": view.ahead})
+        return
     print(f"{view.run_id}: {view.ahead} before it")
 
 
@@ -221,7 +229,12 @@ def resume(
 
 
 @commands.command("remove")
-def remove(run_id: IdArgument) -> None:
+def remove(run_id: IdArgument, json: JsonFlag = False) -> None:
     """Delete a run's record, log and checkpoints; its adapter stays."""
-    training.remove(Workspace.open(), run_id)
-    print(f"{run_id}: removed")
+    ws = Workspace.open()
+    known = training.view(ws, run_id).run_id
+    training.remove(ws, known)
+    if json:
+        print_json({"run_id": known, "removed": True})
+        return
+    print(f"{known}: removed")

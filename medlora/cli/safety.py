@@ -46,8 +46,10 @@ def read_config(config: str | None, sets: Sequence[str] | None = None) -> Config
 def screen(
     file: Annotated[str, typer.Argument(help="JSONL with id and text or turns; - reads from stdin.")] = "-",
     config: ConfigFlag = None,
+    json: Annotated[bool, typer.Option("--json", help="What is printed is JSON Lines either way.")] = False,
 ) -> None:
     """Judge each line of a JSONL file; one JSON line each, in the same order."""
+    del json
     settings = safety_of(config)
     if file == "-":
         for result in safety.screen_lines(sys.stdin, settings):
@@ -65,15 +67,21 @@ def screen(
 def explain(
     text: Annotated[str, typer.Argument(help="A message.")],
     config: ConfigFlag = None,
+    json: Annotated[bool, typer.Option("--json", help="What is printed is JSON either way.")] = False,
 ) -> None:
     """Why a message is judged as it is, as JSON."""
+    del json
     print_json(safety.explain(text, safety_of(config)))
 
 
 @commands.command("cover")
-def cover() -> None:
+def cover(json: JsonFlag = False) -> None:
     """What the layer covers and what it does not, in its own words."""
-    print(safety.describe_cover())
+    words = safety.describe_cover()
+    if json:
+        print_json({"text": words})
+        return
+    print(words)
 
 
 @commands.command("score")

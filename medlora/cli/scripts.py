@@ -142,7 +142,9 @@ def import_script(
 
 @commands.command("delete")
 def delete(
-    script_id: IdArgument, yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False
+    script_id: IdArgument,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    json: JsonFlag = False,
 ) -> None:
     """Delete a script for good; what was rated or voted on stays with its rating."""
     if not yes:
@@ -151,6 +153,9 @@ def delete(
     if scripts.read_state(ws, script_id).going:
         raise UserError("script: it is running; stop it first")
     scripts.delete_script(ws, script_id)
+    if json:
+        print_json({"script_id": script_id, "deleted": True})
+        return
     print(f"{script_id}: deleted")
 
 

@@ -58,12 +58,15 @@ def list_all(json: JsonFlag = False) -> None:
 
 
 @commands.command("remove")
-def remove(name: NameArgument) -> None:
+def remove(name: NameArgument, json: JsonFlag = False) -> None:
     """Remove a user; they are logged out at once."""
     ws = Workspace.open()
     users.remove_user(ws, name)
-    print(f"{name}: removed")
     kept = len(conversations.list_kept(ws, name))
+    if json:
+        print_json({"name": name, "removed": True, "kept_conversations": kept})
+        return
+    print(f"{name}: removed")
     if kept:
         print(
             f"{kept} kept conversations of theirs are still here, and whoever gets this name next could read "
@@ -72,7 +75,10 @@ def remove(name: NameArgument) -> None:
 
 
 @commands.command("passwd")
-def passwd(name: NameArgument, password_stdin: StdinFlag = False) -> None:
+def passwd(name: NameArgument, password_stdin: StdinFlag = False, json: JsonFlag = False) -> None:
     """Set another password; the user is logged out at once."""
     users.set_password(Workspace.open(), name, _ask_password(password_stdin))
+    if json:
+        print_json({"name": name, "changed": True})
+        return
     print(f"{name}: has a new password")
