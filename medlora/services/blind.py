@@ -40,9 +40,10 @@ class Duel:
         return self.answers is not None and self.vote is None and all(a.by_model for a in self.answers)
 
 
-def settle_seats(service: ChatService, seats: Sequence[Seat]) -> list[ChatSettings]:
+def settle_seats(service: ChatService, seats: Sequence[Seat], user: str | None = None) -> list[ChatSettings]:
     """The settings each answers with: an adapter with its own, a base model with those of its adapter here.
 
+    user: who asks, for the audit.
     Why: next to an adapter, its base model is asked under the same prompt and sampling; then what differs
     between the answers is what was trained.
     Raises: NotFoundError; UserError for settings that cannot be read, or a speaker that is named twice.
@@ -51,22 +52,25 @@ def settle_seats(service: ChatService, seats: Sequence[Seat]) -> list[ChatSettin
         raise UserError("compare: the same one is chosen twice; choose two that differ")
     settled = [service.settings_for(seat.adapter, seat.base_model) for seat in seats]
     tuned = {each.base_model: each for each in reversed(settled) if each.adapter is not None}
-    return [
+    fair = [
         replace(tuned[each.base_model], adapter=None)
         if each.adapter is None and each.base_model in tuned
         else each
         for each in settled
     ]
+    return [replace(each, user=user) for each in fair]
 
 
-def begin_duel(service: ChatService, question: str, seats: tuple[Seat, Seat]) -> Duel:
+def begin_duel(
+    service: ChatService, question: str, seats: tuple[Seat, Seat], user: str | None = None
+) -> Duel:
     """A comparison whose sides are drawn by chance.
 
     Raises: UserError for an empty question, or as `settle_seats`.
     """
     if not question.strip():
         raise UserError("compare: there is no question; write one")
-    left, right = settle_seats(service, seats)
+    left, right = settle_seats(service, seats, user)
     if _CHANCE.random() < 0.5:
         left, right = right, left
     return Duel(question.strip(), (left, right))

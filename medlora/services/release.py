@@ -18,6 +18,7 @@ from pydantic import ValidationError
 
 from medlora.config.schema import ReleaseSettings
 from medlora.errors import UserError
+from medlora.safety.audit import AuditLog
 from medlora.services import adapters, evaluate
 from medlora.services.adapters import SIGN_OFF, AdapterCard, part, read_object
 from medlora.services.feedback import FeedbackSummary, summarise_feedback
@@ -218,7 +219,7 @@ def _check_ratings(gate: ReleaseSettings, said: FeedbackSummary) -> list[GateChe
 
 
 def sign(ws: Workspace, name: str, by: str, note: str = "", account: str = "") -> Release:
-    """Sign for an adapter's present weights.
+    """Sign for an adapter's present weights; the audit says so first.
 
     Raises: NotFoundError; UserError without a name, or with each figure that misses the gate.
     """
@@ -234,13 +235,16 @@ def sign(ws: Workspace, name: str, by: str, note: str = "", account: str = "") -
     if release.missed:
         lines = [f"adapter {name}: {check.name}: {check.words}" for check in release.missed]
         raise UserError("\n".join([f"adapter {name}: it is a draft and cannot be signed for yet", *lines]))
+    digest = adapters.weights_hash(card.path)
+    entry = {"event": "sign_off", "adapter": name, "by": signer, "weights_sha256": digest}
+    AuditLog(ws.audit).append({**entry, "user": account} if account else entry)
     write_json(
         card.path / SIGN_OFF,
         {
             "by": signer,
             "account": account,
             "signed": datetime.now().astimezone().isoformat(timespec="seconds"),
-            "weights_sha256": adapters.weights_hash(card.path),
+            "weights_sha256": digest,
             "note": _one_line(note),
             "gate": read_gate(card).model_dump(mode="json"),
             "figures": [f"{check.name}: {check.words}" for check in release.checks],
@@ -249,12 +253,16 @@ def sign(ws: Workspace, name: str, by: str, note: str = "", account: str = "") -
     return read_release(ws, name)
 
 
-def withdraw(ws: Workspace, name: str) -> Release:
-    """Take a signature back; nothing happens without one.
+def withdraw(ws: Workspace, name: str, account: str = "") -> Release:
+    """Take a signature back, which the audit says too; nothing happens without one.
 
     Raises: NotFoundError.
     """
-    (adapters.show(ws, name).path / SIGN_OFF).unlink(missing_ok=True)
+    signed = adapters.show(ws, name).path / SIGN_OFF
+    if signed.exists():
+        entry = {"event": "sign_off_withdrawn", "adapter": name}
+        AuditLog(ws.audit).append({**entry, "user": account} if account else entry)
+        signed.unlink(missing_ok=True)
     return read_release(ws, name)
 
 

@@ -128,10 +128,10 @@ def _claim(ws: Workspace, script_id: str) -> Script:
     return state.script
 
 
-def _run_claimed(ws: Workspace, service: ChatService, script: Script) -> None:
+def _run_claimed(ws: Workspace, service: ChatService, script: Script, user: str | None = None) -> None:
     problem = "it broke off"
     try:
-        _ask_all(ws, service, script)
+        _ask_all(ws, service, script, user)
         problem = ""
     except MedloraError as error:
         problem = str(error)
@@ -140,8 +140,8 @@ def _run_claimed(ws: Workspace, service: ChatService, script: Script) -> None:
         scripts.release_script(ws, script.script_id, problem)
 
 
-def _ask_all(ws: Workspace, service: ChatService, script: Script) -> None:
-    settings = settle_seats(service, script.seats)
+def _ask_all(ws: Workspace, service: ChatService, script: Script, user: str | None) -> None:
+    settings = settle_seats(service, script.seats, user)
     answered = scripts.read_answers(ws, script)
     for position, prompt in enumerate(script.prompts):
         if position in answered:
@@ -217,8 +217,8 @@ class ScriptRunner:
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
 
-    def start(self, script_id: str) -> None:
-        """Begin, or go on; returns at once.
+    def start(self, script_id: str, user: str | None = None) -> None:
+        """Begin, or go on; returns at once. user: who asks, for the audit.
 
         Raises: UserError while another script is running here; NotFoundError.
         """
@@ -229,7 +229,9 @@ class ScriptRunner:
             if self._thread is not None and self._thread.is_alive():
                 raise UserError("script: another one is running; wait for it, or stop it")
             script = _claim(self._ws, script_id)
-            self._thread = threading.Thread(target=self._run, args=(script,), name="test-script", daemon=True)
+            self._thread = threading.Thread(
+                target=self._run, args=(script, user), name="test-script", daemon=True
+            )
             self._thread.start()
 
     def stop(self, script_id: str) -> None:
@@ -246,9 +248,9 @@ class ScriptRunner:
         if thread is not None:
             thread.join(timeout_s)
 
-    def _run(self, script: Script) -> None:
+    def _run(self, script: Script, user: str | None) -> None:
         try:
-            _run_claimed(self._ws, self._service, script)
+            _run_claimed(self._ws, self._service, script, user)
         except MedloraError:
             pass  # its reason is on disk, where the page reads it
         except Exception as error:  # noqa: BLE001 - the thread's edge: that it broke is on disk, where in the log

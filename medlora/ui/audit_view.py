@@ -24,6 +24,8 @@ _EVENTS = {
     "purge_marker": "older entries purged",
     "anchor_lost": "the anchor was lost",
     "set_aside": "a damaged log was set aside",
+    "sign_off": "adapter signed off",
+    "sign_off_withdrawn": "sign-off withdrawn",
 }
 
 
@@ -73,7 +75,7 @@ def _show_entry(entry: Mapping[str, Any]) -> str:
         ", ".join(sign.replace("_", " ").replace("keyword:", "keyword ") for sign in signs) or "–",
         entry.get("adapter") or entry.get("base_model") or "–",
         str(entry.get("chat") or "–")[:8],
-        entry.get("user") or "–",
+        entry.get("user") or entry.get("by") or "–",
     )
     rest = "".join(f"<td>{text(cell)}</td>" for cell in cells)
     return f"<tr><td>{text(moment)}</td><td>{text(event)}</td><td>{level}</td>{rest}</tr>"

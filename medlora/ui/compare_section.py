@@ -25,6 +25,7 @@ from medlora.ui.events import POLL, SILENT
 from medlora.ui.events import for_ratings as guarded
 from medlora.ui.feedback_section import show_rate
 from medlora.ui.rating_panel import build_rater, who_rates
+from medlora.ui.visitors import account_name
 from medlora.workspace import Workspace
 
 VERDICT_NAMES: dict[Verdict, str] = {
@@ -84,7 +85,8 @@ def offer_seats(workspace: Workspace, first: str | None, second: str | None) -> 
 
 def ask(service: ChatService, question: str, first: str | None, second: str | None) -> Iterator[list[Update]]:
     """Both answers growing; the duel, and with it the vote, comes with the last."""
-    duel = blind.begin_duel(service, question, (seat_of(first), seat_of(second)))
+    seats = (seat_of(first), seat_of(second))
+    duel = blind.begin_duel(service, question, seats, account_name() or None)
     hidden, shown = gr.update(visible=False), gr.update(visible=True)
     yield [duel, show_sides(duel.question, None), hidden, shown, hidden, "", hidden]
     at = 0.0

@@ -99,7 +99,7 @@ def sign(workspace: Workspace, name: str | None, by: str, note: str) -> list[Upd
 
 def withdraw(workspace: Workspace, name: str | None) -> list[Update]:
     """Take the signature back, and show where the adapter stands."""
-    release.withdraw(workspace, _chosen(name))
+    release.withdraw(workspace, _chosen(name), account_name())
     return draw(workspace, name)
 
 

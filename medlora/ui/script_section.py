@@ -19,6 +19,7 @@ from medlora.ui.chat_speakers import speaker_choices
 from medlora.ui.compare_section import seat_of
 from medlora.ui.downloads import Download, download, drop_upload, new_download
 from medlora.ui.events import POLL, SILENT, current_caller, for_ratings, guarded
+from medlora.ui.visitors import account_name
 from medlora.workspace import Workspace
 
 NO_SCRIPT = present.empty(
@@ -245,7 +246,7 @@ def wire_script_section(section: ScriptSection, workspace: Workspace, runner: Sc
         script = make_script(workspace, name, prompts, speakers)
         started = draw(workspace, script.script_id)
         try:
-            runner.start(script.script_id)
+            runner.start(script.script_id, account_name() or None)
             started = draw(workspace, script.script_id)
         except UserError as error:
             gr.Info(present.markdown(f"It is made, and waits: {error}"))
@@ -261,7 +262,7 @@ def wire_script_section(section: ScriptSection, workspace: Workspace, runner: Sc
 
     def go_on(chosen: str | None) -> list[Update]:
         if chosen:
-            runner.start(chosen)
+            runner.start(chosen, account_name() or None)
         return draw(workspace, chosen)
 
     def end(chosen: str | None) -> list[Update]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from medlora.errors import RunFailedError, UserError
-from medlora.services import blind, feedback
+from medlora.services import audit, blind, feedback
 from medlora.services.blind import Duel, Seat
 from medlora.services.chat import ChatService, ChatSettings
 from medlora.services.chat_events import (
@@ -106,6 +106,17 @@ def test_the_vote_is_kept_for_who_stood_there(
     assert kept.winner is not None and kept.winner.base_model == duel.seats[0].base_model
     with pytest.raises(UserError, match="there are no two answers to choose between"):
         blind.cast_vote(ws, done, "right", "Ada")
+
+
+def test_the_audit_knows_who_asked_both(
+    ws: Workspace, service: ChatService, seats: tuple[Seat, Seat], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compare_section, "account_name", lambda: "ada")
+    first, second = (f"base:{seat.base_model}" for seat in seats)
+    list(compare_section.ask(service, QUESTION, first, second))
+    entries = audit.read_audit(ws).entries
+    assert sorted(str(entry["event"]) for entry in entries) == ["answer", "answer", "question", "question"]
+    assert {entry["user"] for entry in entries} == {"ada"}
 
 
 def test_what_the_safety_layer_answers_is_not_voted_on(

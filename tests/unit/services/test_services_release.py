@@ -10,9 +10,10 @@ import pytest
 from medlora.config.schema import ReleaseSettings
 from medlora.errors import UserError
 from medlora.feedback.records import Answer, Rating
-from medlora.services import adapters, evaluate, feedback, release
+from medlora.services import adapters, audit, evaluate, feedback, release
 from medlora.services.feedback import FeedbackSummary
 from medlora.services.release import check_gate
+from medlora.ui.audit_view import show_page
 from medlora.workspace import Workspace, write_json
 from tests.adapter_files import change_provenance, change_tensors, write_adapter
 from tests.tiny_models import make_tiny_model
@@ -69,6 +70,28 @@ def test_an_adapter_is_a_draft_until_it_is_measured_and_somebody_signs(ws: Works
     assert signed.signature.weights_sha256 == adapters.weights_hash(ws.adapter("clinic"))
     assert "Better than its base: loss 1.900, base 2.500" in signed.signature.figures
     assert release.withdraw(ws, "clinic").words == "draft, ready to sign"
+
+
+def test_a_signature_and_its_withdrawal_stand_in_the_audit(ws: Workspace) -> None:
+    measure(ws)
+    release.sign(ws, "clinic", "Dr. Ada Byron", "For the teaching course", account="ada")
+    release.withdraw(ws, "clinic")
+    release.withdraw(ws, "clinic")
+    withdrawn, signed = audit.read_audit(ws, audit.AuditFilter(adapter="clinic")).entries
+    assert signed["event"] == "sign_off"
+    assert (signed["user"], signed["by"]) == ("ada", "Dr. Ada Byron")
+    assert signed["weights_sha256"] == adapters.weights_hash(ws.adapter("clinic"))
+    assert withdrawn["event"] == "sign_off_withdrawn" and "user" not in withdrawn
+    assert audit.verify_audit(ws).ok
+    assert "teaching" not in str(signed), "a note may say anything; it stays with the signature"
+    shown = show_page(audit.read_audit(ws))
+    assert "<td>adapter signed off</td>" in shown and "<td>ada</td>" in shown
+
+
+def test_a_refused_signature_leaves_no_entry(ws: Workspace) -> None:
+    with pytest.raises(UserError):
+        release.sign(ws, "clinic", "Ada")
+    assert audit.read_audit(ws).total == 0
 
 
 def test_a_refusal_lists_every_figure_that_misses(ws: Workspace) -> None:

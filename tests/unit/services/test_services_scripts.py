@@ -16,7 +16,7 @@ from medlora.errors import DataError, NotFoundError, UserError
 from medlora.feedback import scripts as stored
 from medlora.feedback.records import Rating
 from medlora.feedback.scripts import Owner
-from medlora.services import feedback, script_files, script_sheets, scripts
+from medlora.services import audit, feedback, script_files, script_sheets, scripts
 from medlora.services.chat import ChatService
 from medlora.services.chat_events import Broken, EngineEvent, Finished, Numbered, Question, Started, Text
 from medlora.services.scripts import Prompt, Script, ScriptRunner, Seat
@@ -144,7 +144,7 @@ def test_a_script_goes_on_where_it_was_stopped(ws: Workspace, seats: list[Seat])
     service = ChatService(ws, engine)
     script = scripts.create_script(ws, "Clinic", PROMPTS, seats[:2])
     runner = ScriptRunner(ws, service)
-    runner.start(script.script_id)
+    runner.start(script.script_id, user="ada")
     with pytest.raises(UserError, match="another one is running"):
         runner.start(script.script_id)
     runner.stop(script.script_id)
@@ -153,6 +153,7 @@ def test_a_script_goes_on_where_it_was_stopped(ws: Workspace, seats: list[Seat])
     runner.wait(30)
     stopped = scripts.read_state(ws, script.script_id)
     assert stopped.status == "stopped" and stopped.done <= 1, "at most the prompt that was being answered"
+    assert {entry["user"] for entry in audit.read_audit(ws).entries} == {"ada"}, "the audit knows who asked"
     assert run(ws, script).status == "complete"
 
 
