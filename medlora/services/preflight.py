@@ -27,6 +27,8 @@ from medlora.services.devices import Check, check_devices, share_of
 from medlora.services.run_time import Load, forecast_time
 from medlora.workspace import Workspace
 
+# Counted memory beyond so many times the device's is not worth the seconds of a trace.
+_HOPELESS = 2.0
 _GIB = 2**30
 _STARTER_GIB = 0.6
 _PARTS = {"logits": "word scores"}
@@ -223,6 +225,9 @@ def _check_memory(ws: Workspace, config: Config, hardware: Hardware) -> Iterator
         yield Check("Machine", "problem", f"{hardware.problem}; install the requirements again")
     try:
         forecast = configure.estimate(ws, config)
+        if forecast.fits is False and forecast.total_gib < _HOPELESS * hardware.total_gib:
+            # The count is on the safe side; nobody is turned away by it alone.
+            forecast = configure.estimate(ws, config, wait=True)
     except UserError:
         yield Check("Memory", "notice", "The need is known once the model is here.")
         return

@@ -12,7 +12,7 @@ from medlora.runs.events import append_event
 from medlora.runs.process import ProcessMark
 from medlora.runs.state import Point
 from medlora.runs.store import RunRequest, create_run, load_record, write_results
-from medlora.services import data, machine, train
+from medlora.services import configure, data, machine, train
 from medlora.services.run_reading import thin_points
 from medlora.workspace import Workspace
 from tests.tiny_models import make_tiny_model, write_tiny_dataset
@@ -162,6 +162,19 @@ def test_a_model_that_does_not_fit_is_refused_with_advice(ws, dataset, use_hardw
     checks = train.preflight(ws, "base_template: default\n", dataset)
     problem = next(check for check in checks if (check.name, check.status) == ("Memory", "problem"))
     assert "more than there is: 1.0 of 2.0 GiB are free on A laptop; Fit to this device" in problem.message
+
+
+@pytest.mark.torch
+def test_nobody_is_refused_by_the_count_alone(ws, dataset, use_hardware):
+    use_hardware(total_gib=3.0, free_gib=3.0, bf16=True)
+    text = "base_template: starter\n"
+    config = configure.examine(ws, text, dataset).resolved.config
+    assert configure.estimate(ws, config).fits is False, (
+        "the count lets it pass; a smaller laptop is needed here"
+    )
+    memory = [check for check in train.preflight(ws, text, dataset) if check.name == "Memory"]
+    assert [check.status for check in memory] == ["ok"]
+    assert configure.estimate(ws, config).source == "traced"
 
 
 def test_models_that_are_not_here_are_announced_or_refused(ws, dataset, config, monkeypatch):
