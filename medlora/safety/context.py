@@ -11,36 +11,17 @@ from collections.abc import Sequence
 
 from medlora.safety.catalogue import Catalogue
 from medlora.safety.catalogue.hits import Hit, Hits
+from medlora.safety.general import mark_general
 from medlora.safety.levels import Level
 from medlora.safety.negation import LIST_WORDS, sweep_negations
-from medlora.safety.places import Sentence, any_between, find_between, overlap, split_sentences
+from medlora.safety.places import any_between, find_between, overlap, split_sentences
 from medlora.safety.tokens import Tokens
 
 _CUE_REACH = 14
-_OPENING = 8
 _ECHOES = 6
 _PAPER_CUES = 4
 _STORY_WORDS, _STORY_CUES = 40, 3
 _PERSONAL = frozenset(("i", "my", "me", "myself", "he", "she", "him", "you", "help", "please", "now"))
-_ASKING = frozenset(
-    (
-        "tell",
-        "give",
-        "show",
-        "help",
-        "do",
-        "can",
-        "should",
-        "would",
-        "could",
-        "does",
-        "for",
-        "to",
-        "did",
-        "might",
-        "may",
-    )
-)
 _CLAUSE_CUES = ("history", "chronic", "resolved", "hypothetical", "family", "family_trait")
 _DROPPING = frozenset(("negated", "definitional", "idiom", "family"))
 _SOFTENING = frozenset(("historical", "chronic", "resolved", "hypothetical"))
@@ -76,7 +57,7 @@ class Surroundings:
         self._covering: dict[tuple[str, Hit], tuple[bool, list[Hit]]] = {}
         self._facts: dict[tuple[str, Hit], bool] = {}
         self._roles = [role for role in _CLAUSE_CUES if self.cue(role)]
-        self._mark_general_sentences()
+        mark_general(catalogue, tokens, self._sentences, self.cue)
 
     def cue(self, role: str) -> list[Hit]:
         """The hits of one cue list."""
@@ -262,17 +243,6 @@ class Surroundings:
             for cue in find_between(self.cue("acute"), item[0] - 14, item[1] + 14)
         )
 
-    def _mark_general_sentences(self) -> None:
-        """A sentence that asks about a subject, not about a person who has it."""
-        for cue in self.cue("definitional"):
-            sentence = self._sentences[self._tokens.sentences[cue[0]]]
-            if sentence.general or cue[0] - sentence.start > _OPENING:
-                continue
-            if any_between(self.cue("pseudo_definitional"), cue[0], cue[0] + 1):
-                continue
-            acute = any_between(self.cue("course"), sentence.start, sentence.end)
-            sentence.general = not acute and not self._is_personal(sentence, cue)
-
     def _is_paper(self, turn: int) -> bool:
         """Whether a turn reads like a research abstract: its words, many of them, and nobody's illness."""
         if turn not in self._papers:
@@ -284,15 +254,3 @@ class Surroundings:
             )
             self._papers[turn] = len(cues) >= _PAPER_CUES and not speaks
         return self._papers[turn]
-
-    def _is_personal(self, sentence: Sentence, cue: Hit) -> bool:
-        """Whether the sentence names someone who has it, beyond the one who asks."""
-        words, persons = self._tokens.words, self._catalogue.persons
-        for place in range(sentence.start, sentence.end):
-            if words[place] not in persons or cue[0] <= place < cue[1]:
-                continue
-            asks = place > sentence.start and words[place - 1] in _ASKING
-            begins = place == sentence.start and words[place] == "i"
-            if not (asks or begins):
-                return True
-        return False

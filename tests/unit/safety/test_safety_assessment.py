@@ -268,3 +268,29 @@ def test_a_long_story_of_an_old_matter_is_answered_but_not_one_with_something_ne
     )
     assert judge(story).level < Level.DEFER
     assert judge(story + " But today I have crushing chest pain and I am sweating.").level is Level.EMERGENCY
+
+
+@pytest.mark.parametrize(
+    ("lesson", "person"),
+    [
+        (
+            "I'm a family doctor preparing a talk about chest pain. Could you outline how it presents?",
+            "I'm a family doctor preparing a talk and have crushing chest pain, what should I take?",
+        ),
+        (
+            "I am a student nurse and need to understand the difference between hypovolemic and septic shock",
+            "I am a nursing student and need to understand why my flatmate is not breathing",
+        ),
+        (
+            "Explain like I'm five why people faint when they see blood",
+            "Explain like I'm five why my son collapsed and is not waking up",
+        ),
+        (
+            "We are designing a poster about stroke. List its signs: face drooping, slurred speech.",
+            "We are designing a poster about stroke. Half an hour ago: face drooping, slurred speech",
+        ),
+    ],
+)
+def test_a_lesson_about_a_sign_is_answered_but_not_somebody_who_has_it(lesson: str, person: str) -> None:
+    assert judge(lesson).level < Level.DEFER
+    assert judge(person).level is Level.EMERGENCY
