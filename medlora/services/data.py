@@ -8,7 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from medlora.config.schema import Config
-from medlora.dataset import store
+from medlora.dataset import kept_tokens, store
 from medlora.dataset.check import CheckOptions, CheckReport, Progress, check_file
 from medlora.dataset.lengths import LengthSettings, TokenStats
 from medlora.dataset.records import LoadedRecords, explain_bad_rows
@@ -210,11 +210,13 @@ def accept_rejects(ws: Workspace, name: str) -> DatasetCard:
 
 
 def remove_dataset(ws: Workspace, name: str) -> None:
-    """Delete an imported dataset and its rejects.
+    """Delete an imported dataset, its rejects and what was kept of its tokens.
 
     Raises: NotFoundError.
     """
+    card = store.read_card(ws, name)
     store.remove_source(ws, name)
+    kept_tokens.forget(ws, [card.sha256])
     for path in _rejects_folder(ws).glob(f"{name}-rejects-*.jsonl"):
         path.unlink(missing_ok=True)
 

@@ -1,8 +1,8 @@
 """Everything that was made from a dataset, and its end.
 
-Covered: the dataset and its card, rows that were handed out or rejected, uploads with the same bytes, every
-run that read it (with checkpoints, log and record) and, unless they are kept, the adapters those runs
-published with their exports.
+Covered: the dataset and its card, rows that were handed out or rejected, uploads with the same bytes, tokens
+that were kept of it, every run that read it (with checkpoints, log and record) and, unless they are kept, the
+adapters those runs published with their exports.
 Not covered: files you gave to medlora by their path and files you downloaded, backups, what a disk keeps of
 deleted blocks, conversations that were kept (`conversations delete`), and names of adapters in the audit,
 which nobody may edit. An adapter that is kept may have learned sentences by heart; its provenance names the
@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from medlora.dataset import store
+from medlora.dataset import kept_tokens, store
 from medlora.errors import NotFoundError, UserError
 from medlora.runs import queue
 from medlora.runs.live import observe
@@ -77,15 +77,27 @@ def erase_dataset(ws: Workspace, name: str, *, keep_adapters: bool = False) -> H
         _refuse_active(runs)
         for adapter in () if keep_adapters else held.adapters:
             adapters.delete(ws, adapter)
+        sums = {_sum_of(load_record(run).get("dataset")) for run in runs}
         for run in runs:
             remove_run(run)
-    sums = set()
     if held.stored:
         card = store.read_card(ws, name)
         sums |= {card.sha256, str((card.table or {}).get("sha256"))}
         data.remove_dataset(ws, name)
     _sweep(ws, sums)
+    kept_tokens.forget(ws, sums)
     return held
+
+
+def forget_unread(ws: Workspace) -> None:
+    """Delete kept tokens of which no dataset and no run tells any more: the last run of a file went."""
+    read = {_sum_of(load_record(run).get("dataset")) for run in list_runs(ws)}
+    stored = {card.sha256 for card in store.list_cards(ws)}
+    kept_tokens.forget(ws, kept_tokens.known_sums(ws) - read - stored)
+
+
+def _sum_of(dataset: object) -> str:
+    return str(dataset.get("sha256") or "") if isinstance(dataset, dict) else ""
 
 
 def _refuse_active(runs: list[RunPaths]) -> None:

@@ -1,7 +1,8 @@
 """How long data is kept: what nobody used for longer is told, and goes when somebody says so.
 
 Covered: datasets, counted from their import or the last run that read them; runs that are over, with
-checkpoints, log and record; kept conversations; files of rejected rows and uploads that were left.
+checkpoints, log and record; kept conversations; files of rejected rows, of kept tokens and uploads that were
+left.
 Not covered: adapters, which are never deleted by age; ratings; the audit, which has a time of its own; files
 you gave by their path, downloads and backups.
 """
@@ -16,12 +17,13 @@ from datetime import datetime
 from typing import Any, Literal
 
 from medlora.dataset import store
+from medlora.dataset.kept_tokens import tokens_folder
 from medlora.errors import NotFoundError, UserError
 from medlora.runs import queue
 from medlora.runs.live import observe
 from medlora.runs.state import ACTIVE
 from medlora.runs.store import list_runs, load_record, remove_run
-from medlora.services import conversations, data
+from medlora.services import conversations, data, erasure
 from medlora.workspace import RunPaths, Workspace, write_json
 
 LONGEST_DAYS = 36_500
@@ -115,6 +117,7 @@ def purge(ws: Workspace, older_than_days: float | None = None) -> list[Due]:
             except (NotFoundError, FileNotFoundError):
                 continue  # somebody else removed it in this moment
             gone.append(due)
+    erasure.forget_unread(ws)
     return gone
 
 
@@ -154,11 +157,12 @@ def _seconds(created: str) -> float:
 
 
 def _left_files(ws: Workspace) -> list[tuple[str, str, float]]:
-    """Rejected rows and uploads that still lie about: path below the private folder, name, last change."""
+    """Rejects, kept tokens and uploads still there: path in the private folder, title, last change or use."""
     found = []
-    for folder in (ws.private / "rejects", ws.uploads):
+    for folder in (ws.private / "rejects", tokens_folder(ws), ws.uploads):
         for path in folder.rglob("*") if folder.is_dir() else ():
             with suppress(FileNotFoundError):  # an upload may be taken in at this moment
                 if path.is_file():
-                    found.append((str(path.relative_to(ws.private)), path.name, path.stat().st_mtime))
+                    title = "tokenised rows" if folder == tokens_folder(ws) else path.name
+                    found.append((str(path.relative_to(ws.private)), title, path.stat().st_mtime))
     return found

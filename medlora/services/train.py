@@ -18,7 +18,7 @@ from medlora.runs.live import observe
 from medlora.runs.state import ACTIVE
 from medlora.runs.stop import request_stop
 from medlora.runs.store import RunRequest, default_adapter_name, find_run, load_record, remove_run
-from medlora.services import configure
+from medlora.services import configure, erasure
 from medlora.services.configure import Examination
 from medlora.services.devices import Check
 from medlora.services.extend import change_settings, length_of, lengthen
@@ -187,6 +187,7 @@ def remove(ws: Workspace, run_id: str) -> None:
         if status in ACTIVE:
             raise UserError(f"run {run.run_id}: it is {status}; stop it first")
         remove_run(run)
+    erasure.forget_unread(ws)
 
 
 def length_unit(ws: Workspace, run_id: str) -> str:

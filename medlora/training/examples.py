@@ -55,10 +55,7 @@ def prepare_examples(
     path = Path(dataset["path"])
     lengths = LengthSettings.from_config(config.model_dump())
     loaded = load_records(path, lengths, tokenizer, skip_bad_rows=skip_bad_rows)
-    if dataset.get("sha256") not in (None, loaded.sha256):
-        raise DataError(
-            f"{path.name}: the file changed since the run was made; start a new run with it as it is now"
-        )
+    check_unchanged(dataset, path, loaded.sha256)
     encoder = _Encoder(config, tokenizer, skip_bad_rows)
     train, held_out = split(loaded.records, config.data.eval_dataset_size, data_seed(config))
     rows_train, rows_eval = encoder.encode(train), encoder.encode(held_out)
@@ -73,6 +70,14 @@ def prepare_examples(
         sha256=loaded.sha256,
         notices=tuple(encoder.notices),
     )
+
+
+def check_unchanged(dataset: Mapping[str, Any], path: Path, sha256: str) -> None:
+    """Raises: DataError when the file is not the one that the run was made for."""
+    if dataset.get("sha256") not in (None, sha256):
+        raise DataError(
+            f"{path.name}: the file changed since the run was made; start a new run with it as it is now"
+        )
 
 
 def _copies(loaded: LoadedRecords) -> int:

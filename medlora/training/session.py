@@ -13,7 +13,6 @@ from peft import PeftModel
 from medlora.config.plan import count_steps, keeps_best, plan_warmup
 from medlora.config.portion import cut_batches
 from medlora.config.schema import Config
-from medlora.dataset.render import ChatTokenizer
 from medlora.models.architecture import ArchitectureFacts, facts_from_config
 from medlora.models.files import STARTER, ModelFiles, find_model, read_model_config
 from medlora.models.hub import download_model
@@ -33,10 +32,11 @@ from medlora.training.device import (
     memory_peak_gib,
     save_setup,
 )
-from medlora.training.examples import Examples, prepare_examples
+from medlora.training.examples import Examples
 from medlora.training.fast_path import is_worth_compiling, take_fast_path
 from medlora.training.fit import LabelTrainer
 from medlora.training.folders import checkpoint_folder
+from medlora.training.kept_examples import kept_or_prepared
 from medlora.training.model import (
     AdapterFacts,
     attach_adapter,
@@ -134,13 +134,12 @@ def fetch_model(session: Session) -> ModelFiles:
 def load_examples(session: Session, files: ModelFiles) -> Examples:
     """The rows of the run, encoded with the model's own tokenizer and chat template."""
     session.phase("data", "reading the dataset")
-    examples = prepare_examples(
-        session.record["dataset"],
-        session.config,
-        ChatTokenizer.load(files.path),
-        skip_bad_rows=bool(session.record.get("skip_bad_rows")),
-    )
-    session.notice(*examples.notices)
+    with session.ranks.first_before_others():
+        made = kept_or_prepared(session.ws, session.record, session.config, files.path)
+    examples = made.examples
+    if made.recalled:
+        session.phase("data", "using the rows as an earlier run tokenised them")
+    session.notice(*examples.notices, *made.notices)
     if examples.left_out:
         session.notice(
             f"{examples.left_out} of {examples.rows} rows are left out; the dataset's check lists them."

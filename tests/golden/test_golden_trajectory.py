@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from medlora.config.schema import Config
+from medlora.dataset.kept_tokens import tokens_folder
 from medlora.dataset.render import ChatTokenizer
 from medlora.models.architecture import facts_from_config
 from medlora.models.files import read_model_config
@@ -60,6 +61,31 @@ def test_twenty_steps_follow_the_recorded_trajectory(kit: Kit) -> None:
     losses = losses_of(run)
     assert losses == pytest.approx(RECORDED_LOSSES, abs=TOLERANCE), losses
     assert losses[-1] < losses[0] - 0.5
+
+
+def test_a_run_that_finds_its_rows_tokenised_ends_in_the_same_bits(kit: Kit) -> None:
+    adapters, told = [], []
+    for number in range(4):
+        kept = [path for path in tokens_folder(kit.ws).glob("*") if path.is_file()]
+        if number == 2:
+            kept[0].write_bytes(kept[0].read_bytes()[:-100])
+        elif number == 3:
+            kept[0].unlink()
+            tokens_folder(kit.ws).rmdir()
+            tokens_folder(kit.ws).write_bytes(b"in the way of the folder, as a full disk is")
+        run = kit.make_run(kit.config(training={"max_steps": 3}), setup={"flat": True, "label_only": True})
+        assert kit.work(run) == 0, end_of(run)
+        adapters.append(kit.adapter_bytes(f"tiny-{number + 1}" if number else "tiny"))
+        said = [event["detail"] for event in events_of(run, "phase")]
+        said += [event["message"] for event in events_of(run, "notice")]
+        told.append([line for line in said if "tokenised" in line])
+    assert adapters == [adapters[0]] * 4
+    assert told == [
+        [],
+        ["using the rows as an earlier run tokenised them"],
+        [],
+        ["The tokenised rows could not be kept for the next run (File exists); this one goes on."],
+    ]
 
 
 def test_one_by_eight_equals_eight_by_one_in_losses_and_gradients(kit: Kit) -> None:

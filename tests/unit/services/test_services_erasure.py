@@ -9,10 +9,11 @@ import pytest
 from typer.testing import CliRunner
 
 from medlora.cli.root import cli
+from medlora.dataset import kept_tokens
 from medlora.errors import NotFoundError, UserError
 from medlora.runs.events import append_event
 from medlora.runs.store import RunRequest, create_run
-from medlora.services import adapters, data, erasure
+from medlora.services import adapters, data, erasure, train
 from medlora.workspace import RunPaths, Workspace, make_private, write_json
 
 CANARY = "zebrafinch-0417"
@@ -90,6 +91,38 @@ def test_nothing_of_a_dataset_is_left_and_others_are_untouched(ws: Workspace, tm
     assert list(ws.experiments.iterdir()) == []
     with pytest.raises(NotFoundError, match="dataset: nothing is left of one named 'ward'"):
         erasure.find_holdings(ws, "ward")
+
+
+def keep_tokens(ws: Workspace, sha256: str) -> Path:
+    """What a run keeps of such rows: the canary's letters as ids of a tokenizer that knows letters alone."""
+    ids = [ord(letter) for letter in CANARY]
+    name = f"{sha256}-0.tokens"
+    kept_tokens.keep(ws, name, kept_tokens.pack_rows([{"input_ids": ids, "labels": ids}], -100))
+    return kept_tokens.tokens_folder(ws) / name
+
+
+def test_tokens_go_with_their_dataset_since_they_are_its_text(ws: Workspace, tmp_path: Path) -> None:
+    sha256 = import_rows(ws, tmp_path, "ward")
+    tokens, other = keep_tokens(ws, sha256), keep_tokens(ws, "0" * 64)
+    spelled = "".join(f"{letter}\0\0\0" for letter in CANARY)
+    assert files_with(spelled, ws.cache) == sorted([tokens, other])
+    data.remove_dataset(ws, "ward")
+    assert files_with(spelled, ws.home) == [other]
+    tokens = keep_tokens(ws, sha256)
+    append_event(make_run(ws, "ward", sha256), "ended", status="completed")
+    erasure.erase_dataset(ws, "ward")  # the dataset is gone already; the run's record names its rows
+    assert files_with(spelled, ws.home) == [other]
+
+
+def test_tokens_of_a_file_stay_while_a_run_or_a_dataset_tells_of_it(ws: Workspace, tmp_path: Path) -> None:
+    sha256 = import_rows(ws, tmp_path, "ward")
+    of_dataset, of_file = keep_tokens(ws, sha256), keep_tokens(ws, "f" * 64)
+    runs = [make_run(ws, "a-file", "f" * 64), make_run(ws, "a-file", "f" * 64)]
+    for run, left in zip(runs, (True, False), strict=True):
+        append_event(run, "ended", status="completed")
+        train.remove(ws, run.run_id)
+        assert of_file.exists() is left
+    assert of_dataset.exists()
 
 
 def test_adapters_are_kept_where_that_is_asked_for(ws: Workspace, tmp_path: Path) -> None:
