@@ -13,6 +13,7 @@ from transformers import AutoModelForCausalLM
 from medlora.inference.decode import CPU_PIECE, Decoder, Identity
 from medlora.inference.protocol import Sampling
 from medlora.inference.sampling import Sampler
+from medlora.inference.step import find_step
 from tests.tiny_models import FAMILIES, VOCABULARY, make_tiny_model
 
 pytestmark = pytest.mark.torch
@@ -52,17 +53,20 @@ def test_greedy_tokens_are_those_of_transformers(tmp_path: Path, family: str) ->
 def _read(monkeypatch: pytest.MonkeyPatch, decoder: Decoder) -> list[int]:
     """The number of prompt tokens that each call of the model reads, from now on."""
     lengths: list[int] = []
-    forward = decoder._forward
+    read = decoder._read_piece
     monkeypatch.setattr(
-        decoder, "_forward", lambda ids, states: (lengths.append(len(ids)), forward(ids, states))[1]
+        decoder, "_read_piece", lambda who, ids, states: (lengths.append(len(ids)), read(who, ids, states))[1]
     )
     return lengths
 
 
+@pytest.mark.parametrize("stepped", [False, True], ids=["by the model", "by the step"])
 def test_a_known_beginning_is_not_read_again_and_changes_no_bit(
-    model: Any, monkeypatch: pytest.MonkeyPatch
+    model: Any, monkeypatch: pytest.MonkeyPatch, stepped: bool
 ) -> None:
-    warm, cold = Decoder(model), Decoder(model, reuse=False)
+    step = find_step(model) if stepped else None
+    assert (step is not None) == stepped
+    warm, cold = Decoder(model, step), Decoder(model, step, reuse=False)
     _greedy(warm, LONG)
     lengths = _read(monkeypatch, warm)
     for end in ([41, 42, 43], [44] * 70, LONG[-30:]):

@@ -81,6 +81,33 @@ def test_a_step_says_what_the_model_says_or_there_is_none(
     assert stepped == whole, "also beyond the room that its states begin with"
 
 
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("family", STEPPED)
+def test_a_prompt_read_by_the_step_has_the_models_logits(
+    tmp_path: Path, family: str, form: Form | None
+) -> None:
+    """From 8 bits too: prompts are read from the whole weights, but for the head."""
+    model = _load(make_tiny_model(tmp_path / family, family))
+    step = _step(model)
+    _pack(step, form)
+    step.head.unpack()
+    logits = []
+    for decoder in (Decoder(model, step), Decoder(model)):
+        opened = decoder.open(Identity("w"), PROMPT, lambda: False)
+        assert opened is not None
+        logits.append(opened.logits)
+    torch.testing.assert_close(*logits, rtol=1e-4, atol=1e-5)
+
+
+def test_a_model_that_reads_prompts_in_another_way_gets_no_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = _load(make_tiny_model(tmp_path / "tiny"))
+    whole = Projection.read
+    monkeypatch.setattr(Projection, "read", lambda self, inputs: whole(self, inputs) * 1.01)
+    assert find_step(model) is None
+
+
 def test_a_model_that_does_something_else_gets_no_step(tmp_path: Path) -> None:
     model = _load(make_tiny_model(tmp_path / "tiny"))
     model.model.layers[0].self_attn.scaling *= 3

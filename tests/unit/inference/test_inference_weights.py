@@ -91,9 +91,11 @@ def test_after_an_idle_moment_the_next_question_costs_its_own_length(
     ]
     ready = engine._weights.prepare(request.base, request.adapter, print)
     lengths: list[int] = []
-    forward = ready.decoder._forward
+    read = ready.decoder._read_piece
     monkeypatch.setattr(
-        ready.decoder, "_forward", lambda ids, states: (lengths.append(len(ids)), forward(ids, states))[1]
+        ready.decoder,
+        "_read_piece",
+        lambda who, ids, states: (lengths.append(len(ids)), read(who, ids, states))[1],
     )
     engine.generate(replace(request, messages=tuple(turns)), lambda event, **fields: None, lambda: False)
     known = ready.tokenizer.encode_record(turns[:2]).ids
