@@ -31,7 +31,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 CHECKOUT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(CHECKOUT))
 
-from medlora.config.memory import GIB, Device, from_trace  # noqa: E402
+from medlora.config.memory import GIB, Device, from_trace, saves_memory  # noqa: E402
 from medlora.config.schema import Config  # noqa: E402
 from medlora.jobs.memory import Case, trace  # noqa: E402
 from medlora.runs.events import read_events  # noqa: E402
@@ -164,7 +164,7 @@ def measure(ws: Workspace, trial: Trial) -> dict[str, float]:
             [sys.executable, "-m", "medlora.training.worker", str(run.root)],
             stdout=log, stderr=log, cwd=ws.home,
             env=os.environ | {"PYTHONPATH": str(CHECKOUT), "MEDLORA_DEVICE": "cpu"}
-            | (LEAN_ALLOCATION if trial.checkpointing else {}),
+            | (LEAN_ALLOCATION if saves_memory(config) else {}),
         )  # fmt: skip
         grown_gib = _watch(run, process)
     if process.returncode:

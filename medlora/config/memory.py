@@ -135,12 +135,17 @@ def _complete(
     Source of the shares: benchmarks/memory.py, on glibc; PyTorch's own allocator on a GPU keeps little.
     """
     kept = _GPU_KEPT if device.kind != "cpu" else _LEAN_KEPT
-    if device.kind == "cpu" and not config.training.gradient_checkpointing:
+    if device.kind == "cpu" and not saves_memory(config):
         kept = _HALF_KEPT if device.bf16 else _FULL_KEPT
     overhead = _OVERHEAD_GIB.get(device.kind, 0.55) * GIB
     sizes = {**sizes, "activations": sizes["activations"] * kept, "overhead": overhead}
     parts = {name: round(size / GIB, 3) for name, size in sizes.items()}
     return Forecast(round(sum(sizes.values()) / GIB, 2), parts, device, trainable, source)
+
+
+def saves_memory(config: Config) -> bool:
+    """Whether the settings say that memory matters more than time; the run's queue starts it accordingly."""
+    return config.training.gradient_checkpointing or config.model.quantization_config.load_in_4bit
 
 
 def state_bytes(config: Config) -> float:

@@ -199,9 +199,11 @@ def device_of(run: RunPaths) -> str:
 
 
 def _is_lean(run: RunPaths, record: dict[str, Any]) -> bool:
-    """Whether memory matters more than time: it was said so, or memory ran out before."""
-    training = record.get("config", {}).get("training", {})
-    return bool(training.get("gradient_checkpointing")) or observe(run).short_of_memory
+    """Whether memory matters more than time: the settings say so, or memory ran out before."""
+    config = record.get("config", {})
+    quantization = config.get("model", {}).get("quantization_config", {})
+    said = config.get("training", {}).get("gradient_checkpointing") or quantization.get("load_in_4bit")
+    return bool(said) or observe(run).short_of_memory
 
 
 def _start(ws: Workspace, run: RunPaths, command: tuple[str, ...] | None) -> bool:

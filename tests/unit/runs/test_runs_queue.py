@@ -330,8 +330,9 @@ def test_a_run_that_saves_memory_gives_freed_blocks_back(ws, make_request, monke
 
     monkeypatch.setattr("medlora.runs.queue.spawn_worker", spawn)
     saving = make_request("two", config={"training": {"gradient_checkpointing": True}})
+    packed = make_request("four", config={"model": {"quantization_config": {"load_in_4bit": True}}})
     short = make_request("three")
-    for request in (make_request("one"), saving, short):
+    for request in (make_request("one"), saving, packed, short):
         run = submit_run(ws, request)
         if request is short:
             append_event(
@@ -339,4 +340,4 @@ def test_a_run_that_saves_memory_gives_freed_blocks_back(ws, make_request, monke
             )
         dispatch(ws)
         append_event(run, "ended", status="failed")
-    assert seen == [False, True, True]
+    assert seen == [False, True, True, True]
