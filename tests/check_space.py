@@ -17,11 +17,12 @@ import sys
 import sysconfig
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
+import psutil
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
@@ -85,8 +86,10 @@ def environment(folder: Path, port: int) -> dict[str, str]:
 
 
 @contextmanager
-def running_space(folder: Path, port: int, python: str = sys.executable) -> Iterator[str]:
-    """The address of the Space, running as user 1000 in a copy of the checkout."""
+def running_space(
+    folder: Path, port: int, python: str = sys.executable, more: Mapping[str, str] | None = None
+) -> Iterator[str]:
+    """The address of the Space, running as user 1000 in a copy of the checkout; more: further variables."""
     app = folder / "app"
     copy_checkout(app)
     (folder / "tmp").mkdir()
@@ -100,7 +103,7 @@ def running_space(folder: Path, port: int, python: str = sys.executable) -> Iter
         process = subprocess.Popen(
             [python, "app.py"],
             cwd=app,
-            env=environment(folder, port),
+            env=environment(folder, port) | dict(more or {}),
             stdout=output,
             stderr=output,
             extra_groups=[] if user else None,
@@ -157,6 +160,29 @@ def findings(url: str) -> Iterator[tuple[str, bool]]:
         yield "the recorded run is there to look at", "demo-patient-education" in json.dumps(watched.data)
         refused = script.open().press("chat-phi-yes", **{"chat-message": PHI, **speaker})
         yield "what may identify a person is not taken", any("identify" in toast for toast in refused.toasts)
+        tried = script.press("micro-run-start")
+        told = json.dumps(tried.data) + " ".join(tried.toasts)
+        yield "a short run starts, or it is said why not", "micro-run" in told
+        again = script.press("micro-run-start")
+        yield "nobody starts a second one beside it", any("micro-run" in toast for toast in again.toasts)
+
+
+def findings_after(folder: Path) -> Iterator[tuple[str, bool]]:
+    """What is left when the Space has ended."""
+    deadline = time.monotonic() + 10
+    while (alive := _workers_in(folder)) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    yield "no run goes on after the end", not alive
+    yield "nothing is kept after the end", list((folder / "tmp").glob("medlora-demo-*")) == []
+
+
+def _workers_in(folder: Path) -> list[int]:
+    found = []
+    for process in psutil.process_iter(["cmdline", "status"]):
+        ended = process.info["status"] == psutil.STATUS_ZOMBIE
+        if not ended and any(str(folder) in part for part in process.info["cmdline"] or ()):
+            found.append(process.pid)
+    return found
 
 
 def main() -> None:
@@ -172,9 +198,9 @@ def main() -> None:
             for what, right in findings(url):
                 print(f"{'ok   ' if right else 'WRONG'} {what}")
                 wrong += not right
-        left = list((folder / "tmp").glob("medlora-demo-*"))
-        print(f"{'ok   ' if not left else 'WRONG'} nothing is kept after the end")
-        wrong += bool(left)
+        for what, right in findings_after(folder):
+            print(f"{'ok   ' if right else 'WRONG'} {what}")
+            wrong += not right
     raise SystemExit(1 if wrong else 0)
 
 

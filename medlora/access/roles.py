@@ -19,6 +19,7 @@ class Permission(Enum):
     TRY_SAFETY = "try the safety layer"
     RATE = "rate answers"
     WATCH = "look at datasets and runs"
+    TRY_RUN = "start a demo's short run"
     MANAGE = "everything else"
 
 
@@ -40,7 +41,7 @@ class Role(Enum):
 _MAY = {
     Role.ADMIN: frozenset(Permission),
     Role.TESTER: frozenset({Permission.CHAT, Permission.TRY_SAFETY, Permission.RATE}),
-    Role.GUEST: frozenset({Permission.CHAT, Permission.TRY_SAFETY, Permission.WATCH}),
+    Role.GUEST: frozenset({Permission.CHAT, Permission.TRY_SAFETY, Permission.WATCH, Permission.TRY_RUN}),
 }
 
 

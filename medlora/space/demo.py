@@ -17,8 +17,8 @@ _RUN = "run"
 BANNER = (
     "This is a public demo: enter no patient data",
     "What you write is processed on Hugging Face's machines and nothing is kept. Chat with a small model and "
-    "with an adapter that medlora trained on its sample dataset; look at that run under Train. To train your "
-    "own, run medlora on your own machine.",
+    "with an adapter that medlora trained on its sample dataset; look at that run under Train. To train on "
+    "data of your own, run medlora on your own machine.",
 )
 
 

@@ -57,4 +57,12 @@ def _run_demo(settings: SpaceSettings) -> None:
             from medlora.space.zero_gpu import InProcessEngine, lend_gpu
 
             hosting = replace(hosting, engine=InProcessEngine(lend_gpu()))
-        run_app(launch_options(settings), hosting)
+        elif settings.short_runs:
+            from medlora.services.micro_run import MicroRuns
+
+            hosting = replace(hosting, short_runs=MicroRuns())
+        try:
+            run_app(launch_options(settings), hosting)
+        finally:
+            if hosting.short_runs is not None:
+                hosting.short_runs.close(workspace)

@@ -19,6 +19,7 @@ PORT = 7860
 class SpaceSettings:
     """whole: the whole app behind the Hub's login; else the demo. storage: a bucket that keeps the home.
 
+    short_runs: the demo's visitors may start a run of a few steps; not on ZeroGPU, which lends a run no GPU.
     admins, testers: names on the Hub; the Space's author is always an admin.
     """
 
@@ -28,6 +29,7 @@ class SpaceSettings:
     storage: str = ""
     admins: frozenset[str] = frozenset()
     testers: frozenset[str] = frozenset()
+    short_runs: bool = False
 
 
 def is_space(environ: Mapping[str, str] = os.environ) -> bool:
@@ -55,6 +57,7 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> SpaceSettings:
         storage=storage,
         admins=_names(environ, "MEDLORA_ADMINS") | ({author} if author else frozenset()),
         testers=_names(environ, "MEDLORA_TESTERS"),
+        short_runs=mode == "demo" and not zero_gpu and _is_on(environ, "MEDLORA_SHORT_RUNS"),
     )
 
 
@@ -74,6 +77,13 @@ def _check_whole(environ: Mapping[str, str], zero_gpu: bool, storage: str) -> No
             "env MEDLORA_SPACE: the whole app needs storage that lasts; mount a bucket and set MEDLORA_HOME "
             "to a folder in it"
         )
+
+
+def _is_on(environ: Mapping[str, str], key: str) -> bool:
+    word = environ.get(key, "").strip().lower() or "on"
+    if word not in ("on", "off"):
+        raise UserError(f"env {key}: on or off (got {word!r})")
+    return word == "on"
 
 
 def _names(environ: Mapping[str, str], key: str) -> frozenset[str]:

@@ -27,6 +27,7 @@ from medlora.workspace import Workspace, make_private
 
 if TYPE_CHECKING:
     from medlora.services.chat_events import AnswerEngine
+    from medlora.services.micro_run import MicroRuns
     from medlora.ui.gate import Identity
 
 log = logging.getLogger("medlora.app")
@@ -52,12 +53,14 @@ class Hosting:
 
     identity: who is let in, instead of what the options say. engine: what speaks, instead of a chat process.
     banner: title and words that stand above every tab. hub_login: the Hub's login is used.
+    short_runs: those that a demo's visitors may start.
     """
 
     identity: Identity | None = None
     engine: AnswerEngine | None = None
     banner: tuple[str, str] | None = None
     hub_login: bool = False
+    short_runs: MicroRuns | None = None
 
 
 def check_options(options: LaunchOptions) -> None:
@@ -211,6 +214,8 @@ def _serve(workspace: Workspace, options: LaunchOptions, hosting: Hosting, ended
 
     def look() -> None:
         train.supervise(workspace)
+        if hosting.short_runs is not None:
+            hosting.short_runs.look(workspace)
         page.chat.make_room()
         purge.look()
 

@@ -10,9 +10,11 @@ import gradio as gr
 
 from medlora.access.roles import Permission
 from medlora.services import train
+from medlora.services.micro_run import MicroRuns
 from medlora.ui import new_run, present, run_view, runs_section
 from medlora.ui.blocks import Confirmation, actions, card, confirmation, keep_choice, pick, row, words
 from medlora.ui.events import POLL, SILENT, guarded
+from medlora.ui.micro_run_card import MicroRunCard, build_micro_run, wire_micro_run, wire_offer
 from medlora.ui.runs_section import RunsSection, build_runs_section, wire_runs_section
 from medlora.workspace import Workspace
 
@@ -59,6 +61,7 @@ class TrainTab:
     runs: RunsSection
     seen: gr.State
     checked: gr.State
+    micro: MicroRunCard | None = None
 
     @property
     def offered(self) -> list[Any]:
@@ -144,9 +147,10 @@ def follow_run(workspace: Workspace, run_id: str | None, seen: str) -> list[Upda
 # Layout and wiring.
 
 
-def build_train_tab() -> TrainTab:
-    """Render the tab's widgets."""
+def build_train_tab(short: MicroRuns | None = None) -> TrainTab:
+    """Render the tab's widgets. short: the runs that a demo's visitors may start."""
     words(present.lead("Train", "A run is a process of its own: it goes on when you close this page."))
+    micro = build_micro_run(short) if short else None
     with row():
         with card(scale=2):
             words(present.heading("New run"))
@@ -202,7 +206,7 @@ def build_train_tab() -> TrainTab:
         facts=facts, log=log, stop=stop, discard=discard, resume=resume, chat=chat, sure=sure,
         up=up, longer=longer, more=more, extend=extend,
         runs=runs,
-        seen=gr.State(""), checked=gr.State(None),
+        seen=gr.State(""), checked=gr.State(None), micro=micro,
     )  # fmt: skip
 
 
@@ -259,6 +263,8 @@ def wire_train_tab(tab: TrainTab, workspace: Workspace) -> None:
     tab.extend.click(guarded(extend), [tab.run, tab.more], tab.drawn, **SILENT)
     tab.discard.click(guarded(ask), tab.run, [tab.sure.box, tab.sure.question], **POLL)
     tab.sure.no.click(lambda: gr.update(visible=False), None, tab.sure.box, **POLL)
+    if tab.micro:
+        wire_micro_run(tab.micro, workspace, tab.drawn, redraw)
     wire_runs_section(tab.runs, workspace, tab.drawn, redraw)
     tab.sure.yes.click(guarded(discard), tab.run, [tab.sure.box, *tab.drawn], **SILENT)
 
@@ -273,6 +279,8 @@ def wire_opening(
         stands = offered[0]["value"] in (None, dataset)
         return [*offered, gr.skip() if stands else new_run.CHECKING]
 
+    if tab.micro:
+        wire_offer(tab.micro, page, workspace)
     looked = [tab.runs.words, tab.runs.chosen]
     page.select(
         guarded(lambda *asked: runs_section.draw(workspace, *asked), needs=Permission.WATCH),

@@ -233,3 +233,12 @@ def test_a_real_model_answers_in_the_web_process(tmp_path: Path) -> None:
     events = list(engine.generate(question, "a"))
     assert isinstance(events[-1], Finished) and events[-1].tokens > 0
     engine.close()
+
+
+def test_short_runs_are_the_demos_alone_and_can_be_switched_off() -> None:
+    assert read_settings(SPACE).short_runs
+    assert not read_settings({**SPACE, "MEDLORA_SHORT_RUNS": "off"}).short_runs
+    assert not read_settings({**SPACE, "SPACES_ZERO_GPU": "true"}).short_runs, "a run is lent no GPU there"
+    assert not read_settings(WHOLE).short_runs
+    with pytest.raises(UserError, match=r"env MEDLORA_SHORT_RUNS: on or off \(got '1'\)"):
+        read_settings({**SPACE, "MEDLORA_SHORT_RUNS": "1"})
