@@ -9,38 +9,32 @@ import threading
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 
-from medlora.errors import UserError
-from medlora.services.chat_events import (
-    EngineEvent,
-    Finished,
-    Numbered,
-    Question,
-    Stage,
-    Started,
-    Waiting,
-    read_event,
-)
+from medlora.services.chat_events import EngineEvent, Finished, Numbered, Question, Stage, Started, read_event
 from medlora.services.chat_process import PROTOCOL, ChatProcess, Message
+from medlora.services.waiting_line import Ticket, WaitingLine
 from medlora.workspace import Workspace
 
 _LOOK_S = 0.5
 _SILENCE_S = 600.0
 
 
-@dataclass
-class _Ticket:
-    """One question's place in the line."""
+@dataclass(eq=False)
+class _Ticket(Ticket):
+    """One question's place in the line, and the process it was sent to."""
 
-    number: int
-    owner: str
+    number: int = 0
     inbox: queue.SimpleQueue[Message] = field(default_factory=queue.SimpleQueue)
-    stop: bool = False
     loading: bool = True
     process: ChatProcess | None = None
 
     @property
     def sent(self) -> bool:
         return self.process is not None
+
+    def end(self) -> None:
+        if self.process is not None and not self.stop:
+            self.process.send({"op": "stop", "id": self.number})
+        self.stop = True
 
 
 class ChatEngine:
@@ -57,8 +51,7 @@ class ChatEngine:
         self._threads = threads
         self._idle_s = idle_s
         self._stop_grace_s = stop_grace_s
-        self._turn = threading.Condition()
-        self._line: list[_Ticket] = []
+        self._line = WaitingLine[_Ticket](at_once=1)
         self._process: ChatProcess | None = None
         self._numbers = itertools.count(1)
         self._idle_timer: threading.Timer | None = None
@@ -95,9 +88,9 @@ class ChatEngine:
         yield from self._ask(message, owner)
 
     def _ask(self, message: Message, owner: str) -> Generator[Numbered, None, None]:
-        ticket = self._join(owner)
+        ticket = self._line.join(_Ticket(owner, number=next(self._numbers)))
         try:
-            for waiting in self._wait(ticket):
+            for waiting in self._line.wait(ticket):
                 yield None, waiting
             if ticket.stop:
                 yield None, Finished(stopped=True)
@@ -108,22 +101,18 @@ class ChatEngine:
 
     def warm(self) -> None:
         """Start the process now, so that the first question waits for less; it loads no model yet."""
-        with self._turn:
+        with self._line.turn:
             if self._process is None:
                 self._start()
         self._set_idle_timer()
 
     def stop(self, owner: str) -> None:
         """Stop this owner's answer, also while it waits its turn; nothing happens if there is none."""
-        with self._turn:
-            for ticket in self._line:
-                if ticket.owner == owner:
-                    self._stop_ticket(ticket)
-            self._turn.notify_all()
+        self._line.stop(owner)
 
     def free(self, reason: str) -> None:
         """Give the memory back at once; an answer under way ends with this reason."""
-        with self._turn:
+        with self._line.turn:
             process, self._process = self._process, None
             for ticket in self._line:
                 if ticket.sent:
@@ -136,28 +125,6 @@ class ChatEngine:
         atexit.unregister(self.close)
         self._cancel_idle_timer()
         self.free("chat: the engine was closed")
-
-    def _join(self, owner: str) -> _Ticket:
-        with self._turn:
-            if any(ticket.owner == owner and not ticket.stop for ticket in self._line):
-                raise UserError("chat: this conversation is still being answered; wait or press Stop")
-            ticket = _Ticket(next(self._numbers), owner)
-            self._line.append(ticket)
-            return ticket
-
-    def _wait(self, ticket: _Ticket) -> Iterator[Waiting]:
-        told = 0
-        while True:
-            with self._turn:
-                place = self._line.index(ticket)
-                if place and place == told and not ticket.stop:
-                    self._turn.wait(1.0)
-                    place = self._line.index(ticket)
-                if not place or ticket.stop:
-                    return
-            if place != told:
-                told = place
-                yield Waiting(place)
 
     def _serve(self, ticket: _Ticket, question: Message) -> Iterator[Numbered]:
         """Send the question and pass on what comes back.
@@ -192,7 +159,7 @@ class ChatEngine:
             except queue.Empty:
                 if ticket.stop:
                     return {"ev": "done", "stopped": True, "truncated": False}
-        with self._turn:
+        with self._line.turn:
             process = self._process
         if process is not None:
             process.kill()
@@ -202,11 +169,10 @@ class ChatEngine:
         """Hand the question to the process; True if that had to be started."""
         self._cancel_idle_timer()
         message = {"id": ticket.number, **question}
-        with self._turn:
+        with self._line.turn:
             fresh = self._process is None
             process = self._process or self._start()
-            if ticket not in self._line:
-                self._line.insert(0, ticket)
+            self._line.return_first(ticket)
             ticket.process = process
             if ticket.stop:
                 process.send({"op": "stop", "id": ticket.number})
@@ -216,26 +182,20 @@ class ChatEngine:
 
     def _leave(self, ticket: _Ticket) -> None:
         """Out of the line, or, while the process is still busy with it, as soon as that has stopped."""
-        with self._turn:
+        with self._line.turn:
             if ticket not in self._line:
                 return
             if not ticket.sent:
-                self._line.remove(ticket)
-                self._turn.notify_all()
+                self._line.leave(ticket)
                 return
-            self._stop_ticket(ticket)
+            ticket.end()
         grace = self._stop_grace_s * (24 if ticket.loading else 1)
         watch = threading.Timer(grace, self._kill_if_stuck, (ticket,))
         watch.daemon = True
         watch.start()
 
-    def _stop_ticket(self, ticket: _Ticket) -> None:
-        if ticket.process is not None and not ticket.stop:
-            ticket.process.send({"op": "stop", "id": ticket.number})
-        ticket.stop = True
-
     def _kill_if_stuck(self, ticket: _Ticket) -> None:
-        with self._turn:
+        with self._line.turn:
             process = ticket.process if ticket in self._line else None
         if process is not None:
             process.kill()
@@ -253,25 +213,24 @@ class ChatEngine:
             if message["protocol"] != PROTOCOL:
                 process.kill()
             return
-        with self._turn:
+        with self._line.turn:
             ticket = next((ticket for ticket in self._line if ticket.number == message.get("id")), None)
             if ticket is None:
                 return
             ticket.inbox.put(message)
             if _is_last(message):
-                self._line.remove(ticket)
-                self._turn.notify_all()
+                self._line.leave(ticket)
                 self._set_idle_timer()
 
     def _mourn(self, process: ChatProcess, code: int) -> None:
         """From the reading thread: the process has ended."""
-        with self._turn:
+        with self._line.turn:
             if self._process is process:
                 self._process = None
-            for ticket in [ticket for ticket in self._line if ticket.process is process]:
-                ticket.inbox.put({"ev": "ended", "code": code})
-                self._line.remove(ticket)
-            self._turn.notify_all()
+            for ticket in self._line:
+                if ticket.process is process:
+                    ticket.inbox.put({"ev": "ended", "code": code})
+                    self._line.leave(ticket)
 
     def _set_idle_timer(self) -> None:
         self._cancel_idle_timer()
@@ -286,8 +245,8 @@ class ChatEngine:
             timer.cancel()
 
     def _end_if_idle(self) -> None:
-        with self._turn:
-            idle = not self._line
+        with self._line.turn:
+            idle = not list(self._line)
         if idle:
             self.free("chat: the engine was idle")
 

@@ -38,7 +38,7 @@ class ServerEngine:
     def __init__(self, environ: Mapping[str, str] = os.environ) -> None:
         self._environ = environ
         self._lock = threading.Lock()
-        self._lines: dict[tuple[str, int], WaitingLine] = {}
+        self._lines: dict[tuple[str, int], WaitingLine[Ticket]] = {}
 
     def generate(self, question: Question, owner: str) -> Generator[EngineEvent, None, None]:
         """The answer as it comes. Closing the iterator stops it.
@@ -75,7 +75,7 @@ class ServerEngine:
         self, questions: Sequence[Question], owner: str
     ) -> Generator[tuple[int | None, EngineEvent | MedloraError], None, None]:
         line = self._line_of(_server(questions[0]))
-        ticket = line.join(owner)
+        ticket = line.join(Ticket(owner))
         calls: list[ServerCall] = []
         try:
             for waiting in line.wait(ticket):
@@ -105,7 +105,7 @@ class ServerEngine:
             calls[-1].start()
         return calls
 
-    def _line_of(self, server: Server) -> WaitingLine:
+    def _line_of(self, server: Server) -> WaitingLine[Ticket]:
         with self._lock:
             return self._lines.setdefault((server.base_url, server.at_once), WaitingLine(server.at_once))
 

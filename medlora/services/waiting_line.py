@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 from medlora.errors import UserError
 from medlora.services.chat_events import Waiting
@@ -19,47 +20,69 @@ class Ticket:
     owner: str
     stop: bool = False
 
+    def end(self) -> None:
+        """Told to stop, waiting or served."""
+        self.stop = True
 
-class WaitingLine:
-    """First come, first served."""
+
+_Ticket = TypeVar("_Ticket", bound=Ticket)
+
+
+class WaitingLine(Generic[_Ticket]):
+    """First come, first served.
+
+    turn: held for whatever must not happen while the line changes; may be held already by whoever calls.
+    """
 
     def __init__(self, at_once: int) -> None:
         self._at_once = at_once
-        self._turn = threading.Condition()
-        self._line: list[Ticket] = []
+        self._line: list[_Ticket] = []
+        self.turn = threading.Condition()
 
-    def join(self, owner: str) -> Ticket:
+    def __iter__(self) -> Iterator[_Ticket]:
+        """Everybody in it, the first one first, as it is now."""
+        with self.turn:
+            return iter(list(self._line))
+
+    def join(self, ticket: _Ticket) -> _Ticket:
         """Raises: UserError for an owner who is in the line already."""
-        with self._turn:
-            if any(ticket.owner == owner and not ticket.stop for ticket in self._line):
+        with self.turn:
+            if any(other.owner == ticket.owner and not other.stop for other in self._line):
                 raise UserError("chat: this conversation is still being answered; wait or press Stop")
-            ticket = Ticket(owner)
             self._line.append(ticket)
             return ticket
 
-    def wait(self, ticket: Ticket) -> Iterator[Waiting]:
+    def wait(self, ticket: _Ticket) -> Iterator[Waiting]:
         """The place whenever it changes, until it is this ticket's turn or it was stopped."""
         told = 0
         while True:
-            with self._turn:
+            with self.turn:
                 place = self._line.index(ticket) - self._at_once + 1
                 if place <= 0 or ticket.stop:
                     return
                 if place == told:
-                    self._turn.wait(_LOOK_S)
+                    self.turn.wait(_LOOK_S)
                     continue
             told = place
             yield Waiting(place)
 
-    def leave(self, ticket: Ticket) -> None:
-        """Make room for the next."""
-        with self._turn:
-            self._line.remove(ticket)
-            self._turn.notify_all()
+    def return_first(self, ticket: _Ticket) -> None:
+        """Its turn again, for one that was taken out before it was served."""
+        with self.turn:
+            if ticket not in self._line:
+                self._line.insert(0, ticket)
+
+    def leave(self, ticket: _Ticket) -> None:
+        """Make room for the next; nothing happens if it has left."""
+        with self.turn:
+            if ticket in self._line:
+                self._line.remove(ticket)
+                self.turn.notify_all()
 
     def stop(self, owner: str) -> None:
         """Tell this owner's ticket to end."""
-        with self._turn:
+        with self.turn:
             for ticket in self._line:
-                ticket.stop = ticket.stop or ticket.owner == owner
-            self._turn.notify_all()
+                if ticket.owner == owner:
+                    ticket.end()
+            self.turn.notify_all()
