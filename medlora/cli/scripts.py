@@ -9,15 +9,22 @@ import typer
 
 from medlora.cli.feedback import describe_standing, standing_document
 from medlora.cli.output import JsonFlag, print_json, print_table
+from medlora.cli.safety import read_config
 from medlora.errors import RunFailedError, UserError
 from medlora.services import script_files, script_sheets, scripts
 from medlora.services.chat import ChatService
+from medlora.services.configure import resolve_draft
 from medlora.services.scripts import ScriptState, Seat
+from medlora.services.served_seats import served_seat
 from medlora.workspace import Workspace
 
 commands = typer.Typer(help="Test scripts: prompts for several speakers.", no_args_is_help=True)
 IdArgument = Annotated[str, typer.Argument(help="The script's id.")]
 AdapterOption = Annotated[list[str] | None, typer.Option("--adapter", help="Who answers; give several.")]
+ConfigOption = Annotated[
+    str | None,
+    typer.Option(help="The file that names the server; without it the configuration of the page does."),
+]
 BaseOption = Annotated[
     str | None, typer.Option("--base", help="A base model that answers alone, such as starter.")
 ]
@@ -32,7 +39,10 @@ def state_document(state: ScriptState) -> dict[str, Any]:
         "status": state.status,
         "done": state.done,
         "total": state.total,
-        "speakers": [{"adapter": s.adapter, "base_model": s.base_model} for s in state.script.seats],
+        "speakers": [
+            {"adapter": s.adapter, "base_model": s.base_model, "server": s.server or None}
+            for s in state.script.seats
+        ],
         "problem": state.script.problem or None,
     }
 
@@ -42,13 +52,21 @@ def new(
     file: Annotated[Path, typer.Argument(help="Prompts: one a line, as text or as JSON with `prompt`.")],
     adapter: AdapterOption = None,
     base: BaseOption = None,
+    served: Annotated[
+        list[str] | None, typer.Option("--served", help="A model of the server that --config names.")
+    ] = None,
+    config: ConfigOption = None,
     name: Annotated[str | None, typer.Option(help="The script's name.")] = None,
     json: JsonFlag = False,
 ) -> None:
     """Make a script of a file of prompts; it does not run yet."""
     prompts = scripts.read_prompts(script_files.read_text(file))
     ws = Workspace.open()
-    made = scripts.create_script(ws, name or file.stem, prompts, _seats(adapter, base))
+    seats = _seats(adapter, base)
+    if served:
+        asked = read_config(config, None) or resolve_draft(ws)
+        seats += [served_seat(asked, model) for model in served]
+    made = scripts.create_script(ws, name or file.stem, prompts, seats)
     _print_state(scripts.read_state(ws, made.script_id), json)
 
 
@@ -74,12 +92,12 @@ def list_scripts(json: JsonFlag = False) -> None:
 
 
 @commands.command("run")
-def run(script_id: IdArgument, json: JsonFlag = False) -> None:
+def run(script_id: IdArgument, config: ConfigOption = None, json: JsonFlag = False) -> None:
     """Ask what was not asked yet, and wait; Ctrl-C ends it, and `run` goes on later."""
     ws = Workspace.open()
     service = ChatService(ws)
     try:
-        state = scripts.run_script(ws, service, script_id)
+        state = scripts.run_script(ws, service, script_id, read_config(config, None))
     finally:
         service.close()
     _print_state(state, json)

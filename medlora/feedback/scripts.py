@@ -26,10 +26,14 @@ class Prompt:
 
 @dataclass(frozen=True)
 class Seat:
-    """Who may answer: an adapter by name, or a base model alone."""
+    """Who may answer: an adapter by name, or a base model alone.
+
+    server: the address where base_model is offered; empty for a model of this machine.
+    """
 
     adapter: str | None = None
     base_model: str = "starter"
+    server: str = ""
 
 
 @dataclass(frozen=True)
@@ -65,7 +69,7 @@ Answers = dict[int, tuple[Answer, ...]]
 def save_script(ws: Workspace, script: Script, answers: Answers | None = None) -> Script:
     """Keep a new script, with the answers that came with it."""
     prompts = [[prompt.text, prompt.expect] for prompt in script.prompts]
-    seats = [[seat.adapter, seat.base_model] for seat in script.seats]
+    seats = [[seat.adapter, seat.base_model, seat.server] for seat in script.seats]
     with connect(ws, write=True) as db:
         db.execute(
             "INSERT INTO scripts (script_id, name, created, prompts, seats) VALUES (?, ?, ?, ?, ?)",

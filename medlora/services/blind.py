@@ -12,11 +12,13 @@ from dataclasses import dataclass, field, replace
 from typing import cast
 from uuid import uuid4
 
+from medlora.config.schema import Config
 from medlora.errors import RunFailedError, UserError
 from medlora.feedback.records import Answer, Verdict, Vote
 from medlora.feedback.scripts import Seat
 from medlora.services import feedback
 from medlora.services.chat import ChatService, ChatSettings, ChatUpdate
+from medlora.services.served_seats import served_settings
 from medlora.workspace import Workspace
 
 __all__ = ["Duel", "Seat", "ask_both", "begin_duel", "cast_vote", "settle_seats"]
@@ -40,21 +42,29 @@ class Duel:
         return self.answers is not None and self.vote is None and all(a.by_model for a in self.answers)
 
 
-def settle_seats(service: ChatService, seats: Sequence[Seat], user: str | None = None) -> list[ChatSettings]:
+def settle_seats(
+    service: ChatService, seats: Sequence[Seat], user: str | None = None, config: Config | None = None
+) -> list[ChatSettings]:
     """The settings each answers with: an adapter with its own, a base model with those of its adapter here.
 
-    user: who asks, for the audit.
+    user: who asks, for the audit. config: names the server of those that a server offers, and how it is
+    asked; without it the configuration that is being written does.
     Why: next to an adapter, its base model is asked under the same prompt and sampling; then what differs
     between the answers is what was trained.
     Raises: NotFoundError; UserError for settings that cannot be read, or a speaker that is named twice.
     """
     if len(set(seats)) < len(seats):
         raise UserError("compare: the same one is chosen twice; choose two that differ")
-    settled = [service.settings_for(seat.adapter, seat.base_model) for seat in seats]
+    settled = [
+        served_settings(service, seat, config)
+        if seat.server
+        else service.settings_for(seat.adapter, seat.base_model)
+        for seat in seats
+    ]
     tuned = {each.base_model: each for each in reversed(settled) if each.adapter is not None}
     fair = [
         replace(tuned[each.base_model], adapter=None)
-        if each.adapter is None and each.base_model in tuned
+        if each.adapter is None and each.server is None and each.base_model in tuned
         else each
         for each in settled
     ]

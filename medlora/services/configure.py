@@ -39,6 +39,7 @@ from medlora.services.templates import (
 from medlora.workspace import Workspace
 
 __all__ = [
+    "ANY_DATASET",
     "Draft",
     "Examination",
     "Forecast",
@@ -55,11 +56,15 @@ __all__ = [
     "list_templates",
     "load_draft",
     "read_template",
+    "resolve_draft",
     "save_draft",
     "save_template",
     "start_draft",
     "template_search",
 ]
+
+ANY_DATASET = "chosen on the page"
+"""What stands for a dataset that is not chosen in the text itself."""
 
 _MODULES = "lora.target_modules"
 _NO_TIER = "its packages are not installed, so nothing changes; pip install -r requirements-semantic.txt"
@@ -126,6 +131,12 @@ def examine(
     diagnosis = diagnose_text(text, name=name, search=search, above=above)
     shown = search.display(Path(name)) if Path(name).is_file() else name
     return _examine(ws, diagnosis, _Asked(shown, dataset, rows))
+
+
+def resolve_draft(ws: Workspace) -> Config | None:
+    """The configuration that is being written, as it resolves; None while it has errors."""
+    examined = examine(ws, load_draft(ws).text, ANY_DATASET)
+    return examined.resolved.config if examined.resolved is not None else None
 
 
 def examine_file(

@@ -26,6 +26,7 @@ from medlora.services import adapters
 from medlora.services.adapters import part, read_object
 from medlora.services.chat_model import training_device
 from medlora.services.labelled import labelled_path, own_labelled
+from medlora.services.served_seats import refuse_served
 from medlora.workspace import RunPaths, Workspace, check_name, make_private, write_json
 
 RESULT = "evaluation.json"
@@ -86,6 +87,7 @@ def start(ws: Workspace, wish: EvaluationWish) -> str:
     Raises: NotFoundError, UserError with what hinders.
     """
     wish.check()
+    refuse_served(ws, wish.adapter)
     card = adapters.show(ws, wish.adapter)
     if card.problem:
         raise UserError(f"adapter {card.name}: {card.problem}; it cannot be evaluated")
@@ -198,6 +200,7 @@ def forecast_s(ws: Workspace, wish: EvaluationWish) -> float | None:
 
     Units: seconds.
     """
+    refuse_served(ws, wish.adapter)
     base = adapters.show(ws, wish.adapter).base_model
     for item in list_evaluations(ws):
         each = part(item.result, "seconds_each")

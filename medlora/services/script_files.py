@@ -95,7 +95,7 @@ def export_script(ws: Workspace, script: Script, target: Path, *, with_answers: 
     Raises: UserError when the file exists.
     """
     answers = scripts.read_answers(ws, script) if with_answers else {}
-    seats = [{"adapter": seat.adapter, "base_model": seat.base_model} for seat in script.seats]
+    seats = [_export_seat(seat) for seat in script.seats]
     rows: list[dict[str, Any]] = [{FORMAT: 1, "name": script.name, "seats": seats}]
     for position, prompt in enumerate(script.prompts):
         row: dict[str, Any] = {"prompt": prompt.text}
@@ -105,6 +105,11 @@ def export_script(ws: Workspace, script: Script, target: Path, *, with_answers: 
             row["answers"] = [_export_answer(answer) for answer in answers[position]]
         rows.append(row)
     return write_harvest(rows, target)
+
+
+def _export_seat(seat: Seat) -> dict[str, Any]:
+    served = {"server": seat.server} if seat.server else {}
+    return {"adapter": seat.adapter, "base_model": seat.base_model, **served}
 
 
 def _export_answer(answer: Answer) -> dict[str, Any]:
@@ -174,11 +179,12 @@ def _read_seats(value: Any) -> tuple[Seat, ...]:
     seats = value if isinstance(value, list) else []
     read = []
     for seat in seats:
-        adapter = seat.get("adapter") if isinstance(seat, dict) else 0
-        base = seat.get("base_model") if isinstance(seat, dict) else None
-        if not isinstance(base, str) or not (adapter is None or isinstance(adapter, str)):
+        fields: dict[str, Any] = seat if isinstance(seat, dict) else {}
+        adapter, base, server = fields.get("adapter"), fields.get("base_model"), fields.get("server", "")
+        named = adapter is None or isinstance(adapter, str)
+        if not (named and isinstance(base, str) and isinstance(server, str)):
             raise DataError("line 1: seats: each is an object with adapter (a name or null) and base_model")
-        read.append(Seat(adapter, base))
+        read.append(Seat(adapter, base, server))
     if not read or len(read) > 4:
         raise DataError(f"line 1: seats: there must be 1 to 4 (got {len(read)})")
     return tuple(read)

@@ -14,6 +14,8 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Literal, cast
 
+from medlora.config.schema import Config
+from medlora.dataset.phi import find_phi
 from medlora.errors import MedloraError, NotFoundError, UserError
 from medlora.feedback import scripts
 from medlora.feedback.scripts import Owner, Prompt, Script, Seat
@@ -111,12 +113,15 @@ def _state(ws: Workspace, script: Script) -> ScriptState:
 
 
 # Run
-def run_script(ws: Workspace, service: ChatService, script_id: str) -> ScriptState:
+def run_script(
+    ws: Workspace, service: ChatService, script_id: str, config: Config | None = None
+) -> ScriptState:
     """Ask what was not asked yet; returns when all is answered, somebody said stop, or it failed.
 
+    config: names the server of those that a server offers; without it, the one that is being written.
     Raises: UserError when it is running already, or one of its speakers is gone.
     """
-    _run_claimed(ws, service, _claim(ws, script_id))
+    _run_claimed(ws, service, _claim(ws, script_id), config=config)
     return read_state(ws, script_id)
 
 
@@ -128,10 +133,18 @@ def _claim(ws: Workspace, script_id: str) -> Script:
     return state.script
 
 
-def _run_claimed(ws: Workspace, service: ChatService, script: Script, user: str | None = None) -> None:
+def _run_claimed(
+    ws: Workspace,
+    service: ChatService,
+    script: Script,
+    user: str | None = None,
+    config: Config | None = None,
+) -> None:
     problem = "it broke off"
     try:
-        _ask_all(ws, service, script, user)
+        settings = settle_seats(service, script.seats, user, config)
+        _check_leaving(script, settings)
+        _ask_all(ws, service, script, settings)
         problem = ""
     except MedloraError as error:
         problem = str(error)
@@ -140,8 +153,22 @@ def _run_claimed(ws: Workspace, service: ChatService, script: Script, user: str 
         scripts.release_script(ws, script.script_id, problem)
 
 
-def _ask_all(ws: Workspace, service: ChatService, script: Script, user: str | None) -> None:
-    settings = settle_seats(service, script.seats, user)
+def _check_leaving(script: Script, settings: Sequence[ChatSettings]) -> None:
+    """Raises: UserError for a prompt that seems to name a person and would leave this machine.
+
+    Why no question as in the chat: nobody sits before a script while it runs.
+    """
+    host = next((each.remote_host for each in settings if each.remote_host), "")
+    for number, prompt in enumerate(script.prompts if host else (), 1):
+        kinds = list(dict.fromkeys(span.kind.replace("_", " ") for span in find_phi(prompt.text)))
+        if kinds:
+            raise UserError(
+                f"script {script.name}: prompt {number} may identify a person ({', '.join(kinds)}) and would "
+                f"leave this machine for {host}; write it anew, or let models of this machine answer"
+            )
+
+
+def _ask_all(ws: Workspace, service: ChatService, script: Script, settings: Sequence[ChatSettings]) -> None:
     answered = scripts.read_answers(ws, script)
     for position, prompt in enumerate(script.prompts):
         if position in answered:

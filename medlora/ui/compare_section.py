@@ -16,11 +16,13 @@ from medlora.feedback.statistics import standing_of
 from medlora.services import blind, feedback
 from medlora.services.blind import Duel, Seat
 from medlora.services.chat import ChatService, ChatUpdate
-from medlora.services.chat_log import ADAPTER, BASE
+from medlora.services.chat_log import ADAPTER, BASE, SERVED
+from medlora.services.served_seats import served_seat
 from medlora.ui import present
 from medlora.ui.blocks import Confirmation, actions, card, confirmation, pick, words
-from medlora.ui.chat_speakers import speaker_choices
+from medlora.ui.chat_speakers import chat_speakers, settings_of
 from medlora.ui.chat_turns import UPDATE_INTERVAL_S, warn_of_phi
+from medlora.ui.draft import draft_config
 from medlora.ui.events import POLL, SILENT
 from medlora.ui.events import for_ratings as guarded
 from medlora.ui.feedback_section import show_rate
@@ -64,18 +66,20 @@ class CompareSection:
 # Handlers
 
 
-def seat_of(speaker: str | None) -> Seat:
+def seat_of(workspace: Workspace, speaker: str | None) -> Seat:
     """A choice of the page as a speaker."""
     if not speaker:
         raise UserError("compare: choose who answers")
     if speaker.startswith(ADAPTER):
         return Seat(adapter=speaker.removeprefix(ADAPTER))
+    if speaker.startswith(SERVED):
+        return served_seat(draft_config(workspace), speaker.removeprefix(SERVED))
     return Seat(base_model=speaker.removeprefix(BASE))
 
 
 def offer_seats(workspace: Workspace, first: str | None, second: str | None) -> list[Update]:
     """Who may be compared; at first the newest adapter with the base model it came from."""
-    choices = speaker_choices(workspace)
+    choices = chat_speakers(workspace)
     left = pick(choices, first)
     others = [key for _, key in choices if key != left["value"]]
     base = next((key for key in others if key.startswith(BASE)), None)
@@ -85,7 +89,7 @@ def offer_seats(workspace: Workspace, first: str | None, second: str | None) -> 
 
 def ask(service: ChatService, question: str, first: str | None, second: str | None) -> Iterator[list[Update]]:
     """Both answers growing; the duel, and with it the vote, comes with the last."""
-    seats = (seat_of(first), seat_of(second))
+    seats = (seat_of(service.workspace, first), seat_of(service.workspace, second))
     duel = blind.begin_duel(service, question, seats, account_name() or None)
     hidden, shown = gr.update(visible=False), gr.update(visible=True)
     yield [duel, show_sides(duel.question, None), hidden, shown, hidden, "", hidden]
@@ -215,7 +219,8 @@ def wire_compare_section(section: CompareSection, workspace: Workspace, service:
     """What each press does."""
 
     def begin(question: str, first: str | None, second: str | None) -> Iterator[list[Update]]:
-        if warning := warn_of_phi(question):
+        served = [settings_of(service, each) for each in (first, second) if str(each).startswith(SERVED)]
+        if warning := warn_of_phi(question, next((each for each in served if each.remote_host), None)):
             yield [*[gr.skip()] * 6, gr.update(visible=True), warning]
         else:
             yield from begin_anyway(question, first, second)

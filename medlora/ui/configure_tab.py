@@ -10,12 +10,12 @@ import gradio as gr
 
 from medlora.errors import UserError
 from medlora.services import configure
+from medlora.services.configure import ANY_DATASET
 from medlora.ui import present
 from medlora.ui.blocks import Confirmation, actions, card, confirmation, row, words
 from medlora.ui.configure_form import build_fields, fill_fields, show_overridden
 from medlora.ui.configure_view import show_forecast, show_origins, show_problems
 from medlora.ui.downloads import Download, download, new_download
-from medlora.ui.draft import ANY_DATASET
 from medlora.ui.events import POLL, SILENT, guarded
 from medlora.ui.fit_box import FitBox, build_fit_box, wire_fit_box
 from medlora.workspace import Workspace

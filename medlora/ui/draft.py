@@ -9,13 +9,10 @@ from medlora.config.server import Server, server_of
 from medlora.services import configure
 from medlora.workspace import Workspace
 
-ANY_DATASET = "chosen on the page"
-
 
 def draft_config(workspace: Workspace) -> Config | None:
     """The draft as it resolves; None while it has errors."""
-    examined = configure.examine(workspace, configure.load_draft(workspace).text, ANY_DATASET)
-    return examined.resolved.config if examined.resolved is not None else None
+    return configure.resolve_draft(workspace)
 
 
 def policy_settings(workspace: Workspace) -> dict[str, Any] | None:

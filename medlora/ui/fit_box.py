@@ -7,10 +7,10 @@ from typing import Any
 
 import gradio as gr
 
+from medlora.services.configure import ANY_DATASET
 from medlora.services.fitting import Fit, describe_fit, fit_device
 from medlora.ui import present
 from medlora.ui.blocks import actions, words
-from medlora.ui.draft import ANY_DATASET
 from medlora.ui.events import POLL, SILENT, guarded
 from medlora.workspace import Workspace
 

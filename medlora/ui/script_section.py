@@ -13,9 +13,10 @@ from medlora.access.roles import Permission
 from medlora.errors import NotFoundError, UserError
 from medlora.services import script_files, scripts
 from medlora.services.scripts import Script, ScriptRunner, ScriptState
+from medlora.services.served_seats import name_seat
 from medlora.ui import present
 from medlora.ui.blocks import Confirmation, actions, card, confirmation, pick, row, words
-from medlora.ui.chat_speakers import speaker_choices
+from medlora.ui.chat_speakers import chat_speakers
 from medlora.ui.compare_section import seat_of
 from medlora.ui.downloads import Download, download, drop_upload, new_download
 from medlora.ui.events import POLL, SILENT, current_caller, for_ratings, guarded
@@ -124,17 +125,11 @@ def show_progress(state: ScriptState) -> str:
     if state.going:
         label += ". It is safe to close this tab."
     bar = present.progress(state.done / state.total, label)
-    names = present.pills(
-        seat.adapter or f"{_short(seat.base_model)} (base model)" for seat in state.script.seats
-    )
+    names = present.pills(name_seat(seat) for seat in state.script.seats)
     problem = (
         present.notice("amber", "It broke off", state.script.problem) if state.status == "failed" else ""
     )
     return f"{bar}{names}{problem}"
-
-
-def _short(name: str) -> str:
-    return Path(name).name if Path(name).is_absolute() else name
 
 
 def make_script(workspace: Workspace, name: str, prompts: str, speakers: Sequence[str] | None) -> Script:
@@ -142,7 +137,7 @@ def make_script(workspace: Workspace, name: str, prompts: str, speakers: Sequenc
 
     Raises: UserError as `scripts.read_prompts` and `scripts.create_script`.
     """
-    seats = [seat_of(speaker) for speaker in speakers or ()]
+    seats = [seat_of(workspace, speaker) for speaker in speakers or ()]
     return scripts.create_script(workspace, name, scripts.read_prompts(prompts), seats)
 
 
@@ -157,7 +152,7 @@ def take_file(workspace: Workspace, path: Path, speakers: Sequence[str] | None) 
         if not script_files.is_shared(text):
             scripts.read_prompts(text)
             return None, text
-        seats = [seat_of(speaker) for speaker in speakers or ()]
+        seats = [seat_of(workspace, speaker) for speaker in speakers or ()]
         made = script_files.import_script(workspace, path, seats)
         return made.script_id, ""
     finally:
@@ -231,7 +226,7 @@ def build_script_section() -> ScriptSection:
 
 def offer_speakers(workspace: Workspace, speakers: Sequence[str] | None) -> Update:
     """Who may answer a script; at first the newest adapter and its base model."""
-    choices = speaker_choices(workspace)
+    choices = chat_speakers(workspace)
     keys = [key for _, key in choices]
     kept = [speaker for speaker in speakers or () if speaker in keys]
     base = next((key for key in keys if key.startswith("base:")), None)

@@ -331,7 +331,7 @@ def test_the_command_line_makes_shares_takes_in_and_deletes(
 
     made = json.loads(say("new", str(prompts), "--adapter", "letters", "--base", "starter", "--json"))
     assert (made["name"], made["status"], made["done"], made["total"]) == ("clinic", "new", 0, 2)
-    assert made["speakers"][1] == {"adapter": None, "base_model": "starter"}
+    assert made["speakers"][1] == {"adapter": None, "base_model": "starter", "server": None}
     target = tmp_path / "shared.jsonl"
     assert json.loads(say("export", made["script_id"], "--to", str(target), "--json"))["prompts"] == 2
     copy = json.loads(say("import", str(target), "--name", "Copy", "--json"))
