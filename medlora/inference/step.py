@@ -89,6 +89,7 @@ class Step:
         self.head = Projection([model.lm_head])
         self.dtype: torch.dtype = core.embed_tokens.weight.dtype
         self.device: torch.device = core.embed_tokens.weight.device
+        self._zero = torch.zeros((), dtype=self.dtype, device=self.device)
         self.tolerance = _TOLERANCE.get(self.dtype, 0.0)
 
     @property
@@ -107,16 +108,16 @@ class Step:
         hidden = self._embed(torch.tensor(tokens, device=self.device))
         cosine, sine = self._turn(hidden, rows)
         for place, layer in enumerate(self._layers):
-            normed = _normalize(layer.before, hidden)
+            normed = _normalize_each(layer.before, hidden)
             mixed = _project(4 * place, layer.attend, normed, voices)
             looked = self._attend(place, layer, mixed, (cosine, sine), rows)
             hidden = hidden + _project(4 * place + 1, layer.out, looked, voices)
-            normed = _normalize(layer.between, hidden)
+            normed = _normalize_each(layer.between, hidden)
             gate, up = _project(4 * place + 2, layer.widen, normed, voices).chunk(2, -1)
             hidden = hidden + _project(4 * place + 3, layer.narrow, layer.activation(gate) * up, voices)
         for row in rows:
             row.length += 1
-        return self.head(_normalize(self._norm, hidden))
+        return self.head(_normalize_each(self._norm, hidden))
 
     @torch.inference_mode()
     def read(self, tokens: Sequence[int], states: DynamicCache, voice: Voice) -> torch.Tensor:
@@ -178,9 +179,10 @@ class Step:
         looked = []
         for number, row in enumerate(rows):
             keys, known = row.put(place, newest[number], values[number])
-            queries = asked[number].view(layer.shared, -1, layer.width) * layer.scale
-            shares = torch.softmax(queries @ keys.transpose(1, 2), -1, dtype=torch.float32)
-            looked.append((shares.to(known.dtype) @ known).view(1, -1))
+            queries = asked[number].view(layer.shared, -1, layer.width)
+            scores = torch.baddbmm(self._zero, queries, keys.transpose(1, 2), beta=0, alpha=layer.scale)
+            shares = torch.softmax(scores, -1, dtype=torch.float32).to(known.dtype)
+            looked.append(torch.bmm(shares, known).view(1, -1))
         return looked[0] if len(looked) == 1 else torch.cat(looked)
 
 
@@ -239,6 +241,23 @@ def _normalize(norm: Any, hidden: torch.Tensor) -> torch.Tensor:
         return functional.rms_norm(hidden, norm.weight.shape, norm.weight, norm.variance_epsilon)
     result: torch.Tensor = norm(hidden)
     return result
+
+
+def _normalize_each(norm: Any, hidden: torch.Tensor) -> torch.Tensor:
+    """The same for the newest tokens of a few answers, in fewer calls, which cost more than their arithmetic.
+
+    Why row by row: each answer then has the very bits it has when it is given alone.
+    """
+    if (
+        hidden.dtype is not torch.float32
+        or hidden.device.type != "cpu"
+        or not hasattr(norm, "variance_epsilon")
+    ):
+        return _normalize(norm, hidden)
+    lengths = [float(torch.linalg.vector_norm(row)) for row in hidden]
+    scales = [(length**2 / hidden.shape[-1] + norm.variance_epsilon) ** -0.5 for length in lengths]
+    weighted = hidden * norm.weight
+    return weighted.mul_(scales[0] if len(scales) == 1 else weighted.new_tensor(scales)[:, None])
 
 
 def _project(
