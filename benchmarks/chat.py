@@ -10,7 +10,8 @@ starter model is used. All go on past the end of an answer, so that each writes 
 - decode: tokens a second after the first one.
 - first: seconds to the first token with a long system prompt: when all is new, when the system prompt was
   read before, and for the second question of a conversation.
-- adapter: tokens a second with an adapter beside the base or merged into it, and seconds to change it.
+- adapter: tokens a second with an adapter beside the base or merged into it, and seconds to change it. Merged
+  weights are float32 numbers that 16 bits do not hold, so medlora reads twice as many bytes of them.
 - together: base and adapter answer one question; tokens a second of both.
 - stop: seconds from Stop to the end of an answer, in the real chat process.
 - quality: what medlora's smaller copies of the weights change on the answers of the sample dataset.
@@ -51,6 +52,7 @@ from benchmarks.chat_sides import (
     load,
     load_adapted,
     make_adapter,
+    save_merged,
 )
 from benchmarks.chat_stop import measure_stop
 from medlora.dataset.render import ChatTokenizer
@@ -136,12 +138,14 @@ def measure_first(bench: Bench) -> None:
 def measure_adapter(bench: Bench, adapter: Path) -> None:
     ours, plain = Medlora(bench.folder), load_adapted(bench.folder, adapter)
     merged = Generate(load_adapted(bench.folder, adapter).merge_and_unload())
+    joined = Medlora(save_merged(merged.model, bench.folder, adapter.with_name("merged")))
     what = "with an adapter, tokens a second"
     for _ in range(bench.rounds):
         for question in QUESTIONS:
             ids = bench.prompt(question)
             bench.note(what, "PEFT", Generate(plain).answer(ids, bench.tokens).rate)
             bench.note(what, "PEFT, merged", merged.answer(ids, bench.tokens).rate)
+            bench.note(what, "medlora, merged", joined.answer(ids, bench.tokens).rate)
             bench.note("without it again, tokens a second", "medlora", ours.answer(ids, bench.tokens).rate)
             bench.note("change of the adapter, s", "medlora", clock(lambda: ours.switch(adapter)))
             bench.note(what, "medlora", ours.answer(ids, bench.tokens).rate)

@@ -13,7 +13,7 @@ from benchmarks.chat_sides import Medlora, load
 from medlora.inference.decode import Opened
 
 SAMPLE = Path(__file__).resolve().parents[1] / "data" / "sample_patient_education.jsonl"
-_RECORDS = 16
+_RECORDS = 8
 # Records that are read together; so many rows cost hardly more than one.
 _TOGETHER = 8
 
@@ -30,7 +30,10 @@ def compare_quality(bench: Any) -> None:
     """Perplexity of the sample's answers, and how often the likeliest token is the whole model's."""
     cases = _read_cases(bench.tokenizer)
     expected = _read_whole(load(bench.folder, torch.float32), cases)
-    found = {"whole (float32)": expected}
+    found = {
+        "transformers float32": expected,
+        "transformers bfloat16": _read_whole(load(bench.folder, torch.bfloat16), cases).float(),
+    }
     for name, eight_bit in (("medlora", False), ("medlora 8-bit", True)):
         found[name] = _read_stepwise(Medlora(bench.folder, eight_bit=eight_bit), cases)
     labels = torch.cat([torch.tensor(case.answer) for case in cases])
@@ -38,9 +41,13 @@ def compare_quality(bench: Any) -> None:
     for name, logits in found.items():
         surprise = float(torch.nn.functional.cross_entropy(logits, labels))
         same = (logits.argmax(-1) == expected.argmax(-1)).double().mean()
+        apart = torch.nn.functional.kl_div(
+            logits.log_softmax(-1), expected.log_softmax(-1), reduction="batchmean", log_target=True
+        )
         notes[name] = {
             "perplexity": round(float(torch.tensor(surprise).exp()), 4),
             "likeliest token the same, %": round(100 * float(same), 2),
+            "divergence from float32, nats a token": float(f"{max(float(apart), 0.0):.2g}"),
         }
     bench.notes[f"quality, {len(labels)} tokens of answers"] = notes
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import tempfile
 import time
@@ -206,6 +207,15 @@ def make_adapter(folder: Path, out: Path) -> Path:
         if "lora_B" in name:
             weight.data.mul_(0.02)
     adapted.save_pretrained(out)
+    return out
+
+
+def save_merged(model: Any, base: Path, out: Path) -> Path:
+    """A model with its adapter merged, as a folder that medlora can load: nothing of the sum is rounded."""
+    model.save_pretrained(out)
+    for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
+        if (base / name).is_file():
+            shutil.copy(base / name, out / name)
     return out
 
 

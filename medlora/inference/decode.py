@@ -12,8 +12,9 @@ from transformers import DynamicCache
 
 from medlora.inference.low_rank import Voice
 from medlora.inference.memory import PrefixMemory
+from medlora.inference.row import Row
 from medlora.inference.sampling import Sampler
-from medlora.inference.step import Row, Step, new_states
+from medlora.inference.step import Step, new_states
 
 Stopped = Callable[[], bool]
 
@@ -145,8 +146,7 @@ class Decoder:
         return logits
 
     def _read_piece(self, identity: Identity, ids: list[int], states: DynamicCache) -> torch.Tensor:
-        """Why not by the step on a GPU: there the library's own attention is faster."""
-        if self._step is not None and identity.voice is not None and self._device.type == "cpu":
+        if self._step is not None and self._step.reads and identity.voice is not None:
             return self._step.read(ids, states, identity.voice)
         return self._forward(ids, states)
 
