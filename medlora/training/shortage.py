@@ -49,7 +49,8 @@ def try_longest(trainer: LabelTrainer, rows: Sequence[Example], setup: Setup) ->
     model = trainer.model
     with torch.random.fork_rng(devices=cards):
         model.train()
-        with trainer.compute_loss_context_manager():
+        # The loop has its precision from accelerate, which wraps the model only when the training begins.
+        with trainer.accelerator.autocast():
             loss = trainer.compute_loss(model, batch)
         loss.backward()
         float(loss.detach())  # waits for a GPU

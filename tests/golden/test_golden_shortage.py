@@ -84,13 +84,17 @@ def test_with_one_row_at_a_time_it_ends_with_advice(kit: Kit, monkeypatch: pytes
     )
 
 
-def test_a_trial_on_the_longest_rows_changes_nothing(kit: Kit, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_a_trial_on_the_longest_rows_changes_nothing(
+    dtype: str, kit: Kit, monkeypatch: pytest.MonkeyPatch
+) -> None:
     config = kit.config(training=SHORT)
-    plain = kit.make_run(config, SETUP)
+    setup = {**SETUP, "dtype": dtype}
+    plain = kit.make_run(config, setup)
     assert kit.work(plain) == 0, end_of(plain)
     assert events_of(plain, "trial") == []
     monkeypatch.setattr("medlora.training.session.trial_is_due", lambda *facts: True)
-    run = kit.make_run(config, SETUP)
+    run = kit.make_run(config, setup)
     assert kit.work(run) == 0, end_of(run)
     (trial,) = events_of(run, "trial")
     assert trial["tokens"] > 4 * 40
