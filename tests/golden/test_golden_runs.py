@@ -115,6 +115,28 @@ def test_bfloat16_products_train_adapters_that_stay_in_float32(kit: Kit) -> None
     assert losses_of(run)[-1] < losses_of(run)[0]
 
 
+@pytest.mark.timeout(300)
+def test_all_that_a_run_on_a_gpu_does_is_done_together(kit: Kit, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four bits, products in 16, checkpointing, a trial on the longest rows, evaluations."""
+    monkeypatch.setattr("medlora.training.session.trial_is_due", lambda *facts: True)
+    config = kit.config(
+        "phi3",
+        model={"quantization_config": {"load_in_4bit": True, "bnb_4bit_use_double_quant": True}},
+        lora={"target_modules": ["qkv_proj", "o_proj"]},
+        training={
+            "max_steps": 6, "logging_steps": 1, "learning_rate": 1e-2, "save_steps": 3, "eval_steps": 3,
+            "gradient_checkpointing": True, "gradient_accumulation_steps": 2,
+        },
+    )  # fmt: skip
+    setup = {"dtype": "bfloat16", "four_bit": True, "flat": True, "label_only": True}
+    run = kit.make_run(config, {**setup, "micro_batch": 2, "accumulation": 2})
+    assert kit.work(run) == 0, run.log.read_text(encoding="utf-8")[-3000:]
+    assert events_of(run, "plan")[0]["precision"] == "4-bit, bfloat16"
+    assert events_of(run, "trial")[0]["tokens"] > 0
+    assert losses_of(run)[-1] < losses_of(run)[0]
+    assert len(events_of(run, "eval")) >= 2
+
+
 def test_a_loss_that_is_no_number_ends_the_run_with_a_reason(kit: Kit) -> None:
     config = kit.config(training={"learning_rate": 1e6, "save_steps": 1, "eval_steps": 100})
     run = kit.make_run(config, SETUP)
