@@ -100,6 +100,8 @@ def _message_key(level: Level, findings: Sequence[Finding], register: str) -> st
     if level is Level.ANSWER:
         return None
     key = level.label
+    if level is Level.DEFER and any(f.level is level and f.concept == "words_of_crisis" for f in findings):
+        return "distress"
     if register == "clinician" and key in _CLINICIAN_KEYS:
         return f"clinician_{key}"
     concepts = load_catalogue().concepts

@@ -13,7 +13,7 @@ from medlora.safety.catalogue import Catalogue
 from medlora.safety.catalogue.hits import Hit
 from medlora.safety.decision import Finding
 from medlora.safety.encoded import reveal
-from medlora.safety.learned import find_crisis, weigh_words
+from medlora.safety.learned import find_crisis, find_danger, find_distress, weigh_words
 from medlora.safety.levels import Level
 from medlora.safety.match import Match, Reading
 from medlora.safety.tally import is_meant_otherwise, weigh_against, weigh_from
@@ -91,7 +91,9 @@ class Conversation:
             if places:
                 levels[turn] = Level.CRISIS
                 if turn == self._last:
-                    live.append(self._finding_of_words(places))
+                    live.append(self._finding_of_words(places, Level.CRISIS))
+        if not live and not dropped:
+            live += self._referrals_of_words()
         live += self._sticky(levels)
         return live, dropped
 
@@ -104,14 +106,26 @@ class Conversation:
         places = find_crisis(reading, turn)
         return () if places and self._is_denial("en", turn, matches, reading) else places
 
-    def _finding_of_words(self, places: tuple[Hit, ...]) -> Finding:
+    def _referrals_of_words(self) -> list[Finding]:
+        """What the words of the last turn weigh where no rule found anything in it: at most a referral."""
+        if self._last not in self.reading.tokens.turns:
+            return []
+        if places := find_distress(self.reading, self._last):
+            return [self._finding_of_words(places, Level.DEFER)]
+        if places := find_danger(self.reading, self._last):
+            return [self._finding_of_words(places, Level.DEFER, "danger", "an emergency")]
+        return []
+
+    def _finding_of_words(
+        self, places: tuple[Hit, ...], level: Level, kind: str = "crisis", said: str = "a crisis"
+    ) -> Finding:
         return self.make_finding(
-            concept="words_of_crisis",
-            level=Level.CRISIS,
+            concept=f"words_of_{kind}",
+            level=level,
             items=places,
             contexts=frozenset(),
             source="learned from the labelled messages that come with medlora",
-            sign="Words that people in a crisis use, weighed together",
+            sign=f"Words that people in {said} use, weighed together",
         )
 
     def _turn_of(self, items: tuple[Hit, ...]) -> int:

@@ -1,8 +1,13 @@
-"""Words that weigh for or against a crisis, learned from labelled messages: a sum, explained word by word.
+"""Words that weigh for or against a crisis or a danger, learned from labelled messages: a sum, explained.
 
-Why: people speak of a crisis in more ways than rules can list. Each word, pair and triple of words carries a
-weight; what a stretch of the message weighs is their sum over the root of their number. The weights are data
-(`catalogue/learned.tsv`), made by `python -m medlora.safety.learning` from the shipped labelled messages.
+Why: people speak of a crisis, and of an emergency, in more ways than rules can list. Each word, pair and
+triple of words carries a weight; what a stretch of the message weighs is their sum over the root of their
+number. The weights are data (`catalogue/learned*.tsv`), made by `python -m medlora.safety.learning` from the
+shipped labelled messages.
+What they may do: words of a crisis make a crisis where they weigh much, since a helpline shown in vain does
+no harm and a missed crisis may; where they weigh less they make a referral that names the helpline. Words of
+danger make a referral, never an emergency. Neither referral stands where a rule found a sign and its context
+took it back, nor in a long message.
 Not covered: languages other than English.
 """
 
@@ -20,13 +25,16 @@ from medlora.safety.match import Reading
 from medlora.safety.tally import find_turn, weigh_against, weigh_turn
 
 WEIGHTS = Path(__file__).resolve().parent / "catalogue" / "learned.tsv"
+DANGER_WEIGHTS = WEIGHTS.with_name("learned_danger.tsv")
 SCALE = 1000
 STEM_LETTERS = 4
 WINDOW_WORDS = 40
 WINDOW_STEP = 20
 _SHOWN = 3
 _ALONE, _BACKED, _BACKING, _PER_AGAINST = 2.0, 0.0, 3, 0.4
-_LONG_WORDS, _LONG_SCORE, _LONG_BACKING = 45, 2.5, 6
+_FEWEST_WORDS, _MOST_WORDS, _LEANING = 4, 30, 1.4
+_DANGER_ALONE, _DANGER_BACKED, _DANGER_BACKING = 2.2, 1.0, 2
+_LONG_WORDS, _LONG_SCORE, _LONG_BACKING = 45, 2.8, 6
 
 
 @dataclass(frozen=True)
@@ -50,9 +58,9 @@ class Weighed:
 
 
 @cache
-def load_weights() -> Weights:
-    """The shipped weights, read once per process."""
-    rows = (line.rsplit("\t", 1) for line in WEIGHTS.read_text("utf-8").splitlines() if line[:2] != "# ")
+def load_weights(path: Path = WEIGHTS) -> Weights:
+    """Shipped weights, read once per process."""
+    rows = (line.rsplit("\t", 1) for line in path.read_text("utf-8").splitlines() if line[:2] != "# ")
     features = {name: int(weight) / SCALE for name, weight in rows}
     return make_weights(features.pop("(bias)"), features)
 
@@ -136,8 +144,38 @@ def find_crisis(reading: Reading, turn: int) -> tuple[Hit, ...]:
     return weighed.places if enough else ()
 
 
-def weigh_words(reading: Reading, turn: int) -> Weighed:
+def find_distress(reading: Reading, turn: int) -> tuple[Hit, ...]:
+    """The places of a short turn whose words lean to a crisis without weighing enough for one."""
+    first, last = find_turn(reading.tokens, turn)
+    if not _is_short_message(reading, first, last):
+        return ()
+    weighed = weigh_words(reading, turn)
+    leans = weighed.score - _PER_AGAINST * weigh_against(reading, Level.CRISIS, turn) > _LEANING
+    return weighed.places if leans else ()
+
+
+def find_danger(reading: Reading, turn: int) -> tuple[Hit, ...]:
+    """The places of a short turn whose words weigh enough for a referral; none when they do not.
+
+    Either much alone, or less beside lesser signs of the catalogue. Long questions hold too many words that
+    sick people use of anything.
+    """
+    first, last = find_turn(reading.tokens, turn)
+    if not _is_short_message(reading, first, last):
+        return ()
+    weighed = weigh_words(reading, turn, DANGER_WEIGHTS)
+    backed = weighed.score > _DANGER_BACKED and weigh_turn(reading, Level.DEFER, turn) >= _DANGER_BACKING
+    return weighed.places if backed or weighed.score > _DANGER_ALONE else ()
+
+
+def _is_short_message(reading: Reading, first: int, last: int) -> bool:
+    """Whether a turn is short, and yet more than a reading with its name."""
+    words = sum(word.isalpha() for word in reading.tokens.words[first:last])
+    return _FEWEST_WORDS <= words <= _MOST_WORDS
+
+
+def weigh_words(reading: Reading, turn: int, path: Path = WEIGHTS) -> Weighed:
     """What the words of a turn weigh; the places are those of the whole reading."""
     first, last = find_turn(reading.tokens, turn)
-    weighed = weigh(reading.tokens.words[first:last], load_weights())
+    weighed = weigh(reading.tokens.words[first:last], load_weights(path))
     return Weighed(weighed.score, tuple((start + first, end + first) for start, end in weighed.places))

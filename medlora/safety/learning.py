@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from medlora.safety.catalogue import load_catalogue
-from medlora.safety.learned import SCALE, WEIGHTS, Weights, list_features, make_weights, weigh
+from medlora.safety.learned import DANGER_WEIGHTS, SCALE, WEIGHTS, Weights, list_features, make_weights, weigh
 from medlora.safety.tokens import Tokens
 
 FOLDER = Path(__file__).resolve().parent / "labelled"
@@ -29,6 +29,11 @@ LEAST_SEEN = 2
 LEAST_WEIGHT = 0.02
 FOLDS = 10
 Example = tuple[tuple[str, ...], bool]
+LESSONS = {
+    WEIGHTS: ("crisis", ("crisis", "emergency", "answer")),
+    DANGER_WEIGHTS: ("emergency", ("emergency", "answer")),
+}
+"""For each file of weights the level that they speak for, and the levels learned from."""
 
 
 def labelled_sha256() -> str:
@@ -39,16 +44,17 @@ def labelled_sha256() -> str:
     return digest.hexdigest()
 
 
-def read_examples() -> list[Example]:
-    """Each English message as its plain words, and whether it is a crisis."""
+def read_examples(path: Path = WEIGHTS) -> list[Example]:
+    """Each English message of a lesson as its plain words, and whether it is of the level learned."""
+    wanted, levels = LESSONS[path]
     tokenizer = load_catalogue().tokenizer
     examples = []
     for name in FILES:
         for line in (FOLDER / name).read_text(encoding="utf-8").splitlines():
             row = json.loads(line)
-            if row["voice"] != "other language":
+            if row["voice"] != "other language" and row["level"] in levels:
                 words = tokenizer.read(row["text"], 0, Tokens()).words
-                examples.append((tuple(words), row["level"] == "crisis"))
+                examples.append((tuple(words), row["level"] == wanted))
     return examples
 
 
@@ -83,11 +89,11 @@ def learn(examples: Sequence[Example]) -> Weights:
     return make_weights(round(bias, 3), kept)
 
 
-def write_weights(weights: Weights) -> None:
+def write_weights(weights: Weights, path: Path = WEIGHTS) -> None:
     """The weights as data, the digest of the messages first."""
     lines = [f"# {labelled_sha256()}", f"(bias)\t{round(weights.bias * SCALE)}"]
     lines += [f"{name}\t{round(weight * SCALE)}" for name, weight in sorted(weights.features.items())]
-    WEIGHTS.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def check_folds(examples: Sequence[Example]) -> list[tuple[float, bool]]:
@@ -105,18 +111,24 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--check", action="store_true", help="ten folds; writes nothing")
-    examples = read_examples()
-    if not parser.parse_args().check:
+    check = parser.parse_args().check
+    for path, (level, _) in LESSONS.items():
+        examples = read_examples(path)
+        if check:
+            report_folds(level, check_folds(examples))
+            continue
         weights = learn(examples)
-        write_weights(weights)
-        sys.stdout.write(f"{len(weights.features)} weights from {len(examples)} messages\n")
-        return
-    scores = check_folds(examples)
-    for border in (0.0, 0.5, 1.0, 1.5):
-        caught = [score >= border for score, crisis in scores if crisis]
-        false = [score >= border for score, crisis in scores if not crisis]
+        write_weights(weights, path)
+        sys.stdout.write(f"{path.name}: {len(weights.features)} weights from {len(examples)} messages\n")
+
+
+def report_folds(level: str, scores: Sequence[tuple[float, bool]]) -> None:
+    """What share of each kind weighs more than some borders."""
+    for border in (0.0, 0.5, 1.0, 1.5, 2.0, 2.5):
+        caught = [score >= border for score, wanted in scores if wanted]
+        false = [score >= border for score, wanted in scores if not wanted]
         shares = sum(caught) / len(caught), sum(false) / len(false)
-        sys.stdout.write(f"from {border}: {shares[0]:.1%} of crises, {shares[1]:.1%} of the rest\n")
+        sys.stdout.write(f"{level}: from {border}: {shares[0]:.1%} of them, {shares[1]:.1%} of the rest\n")
 
 
 if __name__ == "__main__":

@@ -80,7 +80,8 @@ def read_files() -> tuple[tuple[CatalogueFile, ...], str]:
     """
     digest = hashlib.sha256()
     files = []
-    digest.update((FOLDER / "learned.tsv").read_bytes().replace(b"\r\n", b"\n"))
+    for path in sorted(FOLDER.glob("learned*.tsv")):
+        digest.update(path.read_bytes().replace(b"\r\n", b"\n"))
     for path in sorted(FOLDER.rglob("*.yaml")):
         data = path.read_bytes().replace(b"\r\n", b"\n")
         digest.update(path.relative_to(FOLDER).as_posix().encode() + b"\0" + data)

@@ -17,8 +17,8 @@ from medlora.services import configure
 from medlora.workspace import Workspace
 
 ROOT = Path(__file__).resolve().parents[3]
-UNLISTED = "he is sort of folding over to one side and the words come out like soup"
-WITH_A_LESSER_SIGN = "dad looks waxy and dizzy and keeps rubbing his arm"
+UNLISTED = "granny tilts over and what she says is all porridge"
+WITH_A_LESSER_SIGN = "my aunt tilts over, tired and tingling and speaks in porridge"
 
 
 def judge(*texts: str, **policy: Any) -> Decision:
@@ -36,7 +36,7 @@ def test_alone_it_adds_a_caution_and_says_what_the_message_reads_like() -> None:
     assert (decision.level, decision.action.value) == (Level.CAUTION, "annotate")
     (finding,) = decision.findings
     assert finding.concept == CONCEPT and finding.span == (0, len(UNLISTED))
-    assert finding.sign == "It reads like: his speech is slurred and he keeps falling to one side"
+    assert finding.sign == "It reads like: grandma suddenly talks nonsense and one arm hangs down"
 
 
 def test_with_a_weak_sign_of_the_catalogue_it_refers_and_never_more() -> None:
