@@ -28,7 +28,7 @@ def _pets(tmp_path: Path) -> Path:
         tmp_path,
         {"id": "a", "text": "my zebra itches", "level": "answer"},
         {"id": "b", "text": "good morning", "level": "answer"},
-        {"id": "c", "text": "my zebra will not get up", "label": "defer"},
+        {"id": "c", "text": "my zebra lost all its stripes", "label": "defer"},
         {"id": "d", "text": "a zebra walks by"},
     )
 
