@@ -134,6 +134,8 @@ def find_crisis(reading: Reading, turn: int) -> tuple[Hit, ...]:
     long = last - first > _LONG_WORDS
     if long and weigh_turn(reading, Level.CRISIS, turn) < _LONG_BACKING:
         return ()
+    if sum(word.isalpha() for word in reading.tokens.words[first:last]) < _FEWEST_WORDS:
+        return ()
     weighed = weigh_words(reading, turn)
     if long:
         enough = weighed.score > _LONG_SCORE

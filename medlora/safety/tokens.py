@@ -15,6 +15,7 @@ _TOKEN = re.compile(
 _SPACED = re.compile(r"(?<![^\W_])(?:[^\W\d_][ .\-*_·]{1,2}){3,40}[^\W\d_](?![^\W_])")
 _LEET = str.maketrans("013457@$", "oieastas")
 _LEAST_UNDOUBLED = 4
+_TITLES = frozenset(("st", "dr", "mr", "mrs"))
 _SENTENCE = frozenset(".!?\n")
 
 
@@ -69,7 +70,9 @@ class Tokenizer:
         nearby = frozenset(piece[0] for piece in pieces)
         sentence = into.sentences[-1] + 1 if into.sentences else 0
         clause = into.clauses[-1] + 1 if into.clauses else 0
-        for raw, start, end in pieces:
+        for number, (raw, start, end) in enumerate(pieces):
+            if raw == "." and number and pieces[number - 1][0] in _TITLES:
+                continue
             if raw[0] in _SENTENCE or (raw[0] in "<[" and len(raw) > 1):
                 sentence += 1
                 clause += 1
