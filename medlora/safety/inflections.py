@@ -6,7 +6,8 @@ from functools import lru_cache
 
 _ENDINGS = (
     ("sis", "s"), ("en", ""), ("nesses", ""), ("ness", ""), ("ingly", ""), ("edly", ""), ("ings", ""),
-    ("ing", ""), ("ies", "y"), ("ied", "y"), ("ses", "s"), ("ed", ""), ("ly", ""), ("es", ""), ("s", ""), ("e", ""),
+    ("ing", ""), ("ies", "y"), ("ied", "y"), ("ses", "s"), ("ed", ""), ("ly", ""), ("es", ""), ("s", ""),
+    ("e", ""),
 )  # fmt: skip
 _FORMS = """
     feet:foot teeth:tooth mice:mouse lice:louse men:man women:woman children:child dying:die lying:lie

@@ -22,6 +22,14 @@ LABELLED = [
 ]
 
 
+CONVERSATIONS = [
+    json.loads(line)
+    for line in (Path(assessment_module.__file__).parent / "labelled" / "conversations.jsonl")
+    .read_text(encoding="utf-8")
+    .splitlines()
+]
+
+
 def judge(*texts: str, **policy: object) -> Decision:
     return assess([{"role": "user", "content": text} for text in texts], Policy.from_settings(policy))
 
@@ -76,6 +84,13 @@ def test_a_request_split_over_turns_is_read_together() -> None:
     assert (
         judge("she has a fever", "what should I give her?", "her neck is so stiff now").level >= Level.DEFER
     )
+
+
+@pytest.mark.parametrize("kind", ["sign", "look-alike"])
+def test_signs_told_over_sentences_and_turns_are_put_together_and_look_alikes_are_not(kind: str) -> None:
+    rows = [row for row in CONVERSATIONS if row["kind"] == kind]
+    wrong = [row for row in rows if (assess(row["turns"], Policy()).level >= Level.DEFER) != (kind == "sign")]
+    assert wrong == [] and len(rows) >= 30
 
 
 def test_a_crisis_sticks_until_the_user_is_safe() -> None:
