@@ -172,22 +172,35 @@ def count_cores() -> int:
     return os.cpu_count() or 1
 
 
-def read_ram_gib() -> tuple[float, float]:
-    """(total, free) memory in GiB, a container's own limit where that is lower."""
+def read_ram_gib(group: Path = Path("/sys/fs/cgroup")) -> tuple[float, float]:
+    """(total, free) memory in GiB, a container's own limit where that is lower.
+
+    Why the cache of files counts as free: the kernel gives it back, and a container that has just read its
+    models would otherwise seem full.
+    """
     memory = psutil.virtual_memory()
     total, free = memory.total, memory.available
-    limit, used = _read_number("/sys/fs/cgroup/memory.max"), _read_number("/sys/fs/cgroup/memory.current")
+    limit, used = _read_number(group / "memory.max"), _read_number(group / "memory.current")
     if limit is not None and limit < total:
         total = limit
-        free = min(free, max(0, limit - (used or 0)))
+        free = min(free, max(0, limit - (used or 0) + _read_file_cache(group / "memory.stat")))
     return round(total / _GIB, 2), round(free / _GIB, 2)
 
 
-def _read_number(path: str) -> int | None:
+def _read_number(path: Path) -> int | None:
     try:
-        return int(Path(path).read_text(encoding="ascii"))
+        return int(path.read_text(encoding="ascii"))
     except (OSError, ValueError):
         return None
+
+
+def _read_file_cache(path: Path) -> int:
+    """What of a container's memory holds files that nobody has read lately, in bytes."""
+    try:
+        lines = path.read_text(encoding="ascii").splitlines()
+        return next((int(line.split()[1]) for line in lines if line.startswith("inactive_file ")), 0)
+    except (OSError, ValueError, IndexError):
+        return 0
 
 
 def read_cards() -> list[dict[str, Any]]:

@@ -38,7 +38,7 @@ class Bounds:
     longest_s: float = 300.0
     kept_s: float = 600.0
     rest_s: float = 60.0
-    free_gib: float = 3.0
+    free_gib: float = 4.0
     cores: int = 2
 
 
@@ -76,6 +76,7 @@ class MicroRuns:
                 f"model.base_model_name={self._base_model}",
                 f"training.max_steps={self.bounds.steps}",
                 f"training.save_steps={self.bounds.steps}",
+                "training.gradient_accumulation_steps=2",  # half the rows of a step, and of the time
                 "data.eval_dataset_size=0",
             )
             text = configure.read_template(ws, _TEMPLATE)

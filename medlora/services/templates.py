@@ -92,7 +92,7 @@ def save_template(ws: Workspace, name: str, text: str, *, replace: bool = False)
     resolve_text(text, name=path.name, search=template_search(ws))
     if ws.user_configs != ws.shipped_configs:
         make_private(ws.user_configs)
-    titled = text if _FIRST_LINE.match(text) and not _is_shipped_title(ws, text) else _retitle(stem, text)
+    titled = text if _FIRST_LINE.match(text) and not _is_taken_title(ws, stem, text) else _retitle(stem, text)
     write_atomic(path, titled if titled.endswith("\n") else titled + "\n")
     return _describe(path, "yours")
 
@@ -162,14 +162,14 @@ def _describe(path: Path, kind: TemplateKind) -> Template:
     return Template(path.stem, title, audience, kind, path)
 
 
-def _is_shipped_title(ws: Workspace, text: str) -> bool:
-    """Why: a saved copy with a shipped title would stand twice in the list."""
+def _is_taken_title(ws: Workspace, name: str, text: str) -> bool:
+    """Why: a saved copy with another template's title would stand twice in the list."""
     found = _FIRST_LINE.match(text)
-    titles = {_describe(ws.shipped_configs / f"{name}.yaml", kind).title for name, kind in SHIPPED.items()}
+    titles = {template.title for template in list_templates(ws) if template.name != name}
     return found is not None and found[1].strip() in titles
 
 
 def _retitle(name: str, text: str) -> str:
-    """A first line that names the template; one that a shipped template began with is replaced."""
+    """A first line that names the template; one that another template began with is replaced."""
     rest = text.split("\n", 1)[1] if _FIRST_LINE.match(text) and "\n" in text else text
     return f"# {name.replace('_', ' ').replace('-', ' ').capitalize()}: your own template.\n{rest}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from typing import Any
 
 import gradio as gr
@@ -38,7 +39,7 @@ def _widget(field: configure.FormField) -> Any:
     if field.kind == "choice":
         return gr.Dropdown([*field.choices], filterable=False, **shared)
     if field.choices:
-        return gr.Dropdown([*field.choices], allow_custom_value=True, **shared)
+        return gr.Dropdown(offer_words(field.choices), allow_custom_value=True, **shared)
     lines = {"long text": 6, "list": 3}.get(field.kind, 1)
     return gr.Textbox(lines=lines, max_lines=max(lines, 12) if lines > 1 else 1, **shared)
 
@@ -67,9 +68,16 @@ def fill_fields(workspace: Workspace, text: str) -> list[Update]:
     return [_fill(field) for field in fields]
 
 
+def offer_words(choices: Iterable[tuple[str, Any]]) -> list[tuple[str, Any]]:
+    """Why: where other values may be typed, Gradio takes each one for a text, and breaks on a number."""
+    return [(label, str(show_value(value))) for label, value in choices]
+
+
 def _fill(field: configure.FormField) -> Update:
-    if field.choices:
+    if field.choices and field.kind == "choice":
         return gr.update(value=field.value)
+    if field.choices:
+        return gr.update(value=str(show_value(field.value)))
     return gr.update(value=show_value(field.value))
 
 

@@ -121,6 +121,24 @@ def is_edited(workspace: Workspace) -> bool:
         return True
 
 
+def begin(workspace: Workspace, name: str) -> list[Update]:
+    """The draft anew from a template: its text, and whom it is for."""
+    return [configure.start_draft(workspace, name).text, show_audience(workspace, name)]
+
+
+def choose(workspace: Workspace, name: str) -> list[Update]:
+    """A template was chosen; what was changed is asked for first.
+
+    Why nothing for the one that stands: Gradio also tells when the list was only looked at.
+    """
+    if name == configure.load_draft(workspace).template:
+        return [gr.skip()] * 4
+    if is_edited(workspace):
+        question = "<p>You changed this configuration. Replace it with the template?</p>"
+        return [gr.skip(), gr.skip(), gr.update(visible=True), question]
+    return [*begin(workspace, name), gr.update(visible=False), gr.skip()]
+
+
 def open_draft(workspace: Workspace) -> list[Update]:
     """The tab as it was left: the choice of templates, the text, and what follows from it."""
     draft = configure.load_draft(workspace)
@@ -204,17 +222,8 @@ def wire_configure_tab(tab: ConfigureTab, workspace: Workspace) -> None:
         configure.save_draft(workspace, text)
         return draw(workspace, text)
 
-    def choose(name: str) -> list[Update]:
-        if is_edited(workspace):
-            question = "<p>You changed this configuration. Replace it with the template?</p>"
-            return [gr.skip(), gr.skip(), gr.update(visible=True), question]
-        return [*begin(name), gr.update(visible=False), gr.skip()]
-
-    def begin(name: str) -> list[Update]:
-        return [configure.start_draft(workspace, name).text, show_audience(workspace, name)]
-
     def agree(name: str) -> list[Update]:
-        return [*begin(name), gr.update(visible=False), gr.skip()]
+        return [*begin(workspace, name), gr.update(visible=False), gr.skip()]
 
     def keep() -> list[Update]:
         return [configure.load_draft(workspace).template, gr.update(visible=False)]
@@ -224,9 +233,9 @@ def wire_configure_tab(tab: ConfigureTab, workspace: Workspace) -> None:
 
     def save(name: str, text: str) -> list[Update]:
         made = configure.save_template(workspace, name, text)
-        configure.save_draft(workspace, text, made.name)
+        kept = configure.start_draft(workspace, made.name).text
         note = present.notice("info", f"Saved as {made.title}", "You find it among the templates.")
-        return [note, gr.update(choices=template_choices(workspace), value=made.name)]
+        return [note, gr.update(choices=template_choices(workspace), value=made.name), kept]
 
     chosen = [tab.text, tab.audience, tab.replace.box, tab.replace.question]
     tab.text.change(guarded(follow), tab.text, tab.drawn, trigger_mode="always_last", **POLL)
@@ -238,7 +247,7 @@ def wire_configure_tab(tab: ConfigureTab, workspace: Workspace) -> None:
         [tab.visited, tab.text], tab.forecast, **POLL,
     )  # fmt: skip
     wire_fit_box(tab.fit, tab.text, workspace)
-    tab.template.input(guarded(choose), tab.template, chosen, **POLL)
+    tab.template.input(guarded(lambda name: choose(workspace, name)), tab.template, chosen, **POLL)
     tab.reset.click(guarded(choose), tab.template, chosen, **POLL)
     tab.replace.yes.click(guarded(agree), tab.template, chosen, **POLL)
     tab.replace.no.click(guarded(keep), None, [tab.template, tab.replace.box], **POLL)
@@ -247,7 +256,7 @@ def wire_configure_tab(tab: ConfigureTab, workspace: Workspace) -> None:
     for key, widget in tab.fields.items():
         for changed in _changes_by_user(widget):
             changed(guarded(_write_one(write, key)), [tab.text, widget], tab.text, **POLL)
-    tab.save.click(guarded(save), [tab.save_name, tab.text], [tab.saved, tab.template], **SILENT)
+    tab.save.click(guarded(save), [tab.save_name, tab.text], [tab.saved, tab.template, tab.text], **SILENT)
     tab.export.wire(export_text, [tab.text])
 
 

@@ -15,6 +15,12 @@ if TYPE_CHECKING:
     from medlora.dataset.rows import RowProblem
 
 SHOWN_ROWS = 100
+_CAPITALS = {word.lower(): word for word in ("JSON", "MRN", "URL", "IP", "UTF-8")}
+
+
+def kind_words(kind: str) -> str:
+    """A kind of problem or of personal data as people write it."""
+    return " ".join(_CAPITALS.get(word, word) for word in kind.split("_"))
 
 
 def count_kinds(kinds: Iterable[str]) -> str:
@@ -23,7 +29,7 @@ def count_kinds(kinds: Iterable[str]) -> str:
     for kind in kinds:
         amounts[kind] = amounts.get(kind, 0) + 1
     ordered = sorted(amounts.items(), key=lambda item: (-item[1], item[0]))[:3]
-    return ", ".join(f"{amount} {kind.replace('_', ' ')}" for kind, amount in ordered)
+    return ", ".join(f"{amount} {kind_words(kind)}" for kind, amount in ordered)
 
 
 def show_figures(report: CheckReport) -> str:
@@ -65,7 +71,7 @@ def show_problems(report: CheckReport) -> str:
         parts.append(present.heading("Duplicates", "Exact copies are used once; near copies stay."))
         parts.append(_capped(doubled, (unit, f"Repeats {report.unit}", "How"), "duplicate"))
     if report.phi:
-        found = [(item.line, item.field, item.kind.replace("_", " "), item.masked) for item in report.phi]
+        found = [(item.line, item.field, kind_words(item.kind), item.masked) for item in report.phi]
         title = f"{count(report.phi_rows, 'row')} may identify a person"
         parts.append(present.heading(title, "Found by pattern, so look at them yourself; masked here."))
         parts.append(_capped(found, (unit, "Field", "Kind", "Masked sample"), "finding"))
@@ -73,7 +79,7 @@ def show_problems(report: CheckReport) -> str:
 
 
 def _rows(problems: Sequence[RowProblem]) -> list[tuple[object, ...]]:
-    return [(item.line, item.kind.replace("_", " "), item.message) for item in problems]
+    return [(item.line, kind_words(item.kind), item.message) for item in problems]
 
 
 def _pairs(parts: Sequence[str]) -> list[str]:

@@ -21,6 +21,8 @@ LOGO = (
     '<path d="M6 17.5h4.6l2.4-7 4.2 12.5 3-8.2 1.4 2.7H26" fill="none" stroke="var(--ml-on-accent)" '
     'stroke-width="2.4" stroke-linecap="round" stroke-linejoin="round"/></svg>'
 )
+SKIP = '<a class="ml-skip" href="#tabs">Skip to the content</a>'
+"""For a keyboard: past the header and the strip of tabs; `reach.js` moves the focus."""
 _CHIP = (
     '<svg viewBox="0 0 16 16" aria-hidden="true"><rect x="4" y="4" width="8" height="8" rx="1.5"/>'
     '<path d="M6 1.5v2M10 1.5v2M6 12.5v2M10 12.5v2M1.5 6h2M1.5 10h2M12.5 6h2M12.5 10h2"/></svg>'
@@ -81,7 +83,7 @@ def show_header(device: Device | None, *, local: bool, account: str = "", remote
             '<button type="submit">Log out</button></form>'
         )
     return (
-        f'<header class="ml-header"><div class="ml-brand">{LOGO}<h1>medlora</h1></div>'
+        f'<header class="ml-header">{SKIP}<div class="ml-brand">{LOGO}<h1>medlora</h1></div>'
         f'<div class="ml-facts">{"".join(facts)}</div></header>'
     )
 

@@ -15,7 +15,7 @@ from medlora.ui.blocks import actions, card, words
 from medlora.ui.events import POLL, SILENT, guarded
 from medlora.workspace import Workspace
 
-_TITLE = "Train for a minute"
+_TITLE = "A short run of your own"
 Update = Any
 
 

@@ -34,7 +34,20 @@ _ADMINS_CARDS = (
     "safety-score-shipped",
     "safety-verify",
 )
-_ADMINS_BUTTONS = ("data-remove", "data-rejects", "data-next", "train-stop", "train-discard", "train-resume")
+_ADMINS_BUTTONS = (
+    "data-remove",
+    "data-rejects",
+    "data-next",
+    "train-stop",
+    "train-discard",
+    "train-resume",
+    "train-up",
+    "runs-note",
+    "runs-keep-note",
+    "runs-again",
+    "runs-delete",
+)
+_ADMINS_ROWS = ("train-extend",)
 
 
 def hidden_tabs(caller: Caller) -> list[str]:
@@ -56,7 +69,8 @@ def show_tabs(banner: str) -> Any:
     thumbs = [] if caller.may(Permission.RATE) else [*_THUMBS]
     cards = [f".ml-card:has(#{name})" for name in _ADMINS_CARDS]
     buttons = [f"#{name}" for name in _ADMINS_BUTTONS]
-    rule = ",".join([*tabs, *menu, *thumbs, *cards, *buttons])
+    rows = [f".ml-actions:has(#{name})" for name in _ADMINS_ROWS]
+    rule = ",".join([*tabs, *menu, *thumbs, *cards, *buttons, *rows])
     return f"<style>{rule}{{display:none!important}}</style>{banner}"
 
 

@@ -53,6 +53,22 @@ def test_a_first_visit_begins_with_data_and_says_what_to_do(shared_app: App, vis
     page.get_by_text("No dataset yet").first.wait_for()
 
 
+def test_the_guide_is_there_until_it_is_skipped_and_stays_away_in_that_browser_alone(
+    shared_app: App, visit: Visitor
+) -> None:
+    page = visit(shared_app).open()
+    page.locator("#guide").wait_for()
+    page.reload()
+    page.locator("#guide-skip").click()
+    page.locator("#guide").wait_for(state="hidden")
+    page.wait_for_function("JSON.parse(localStorage.medlora).guide === 'off'")
+    page.reload()
+    page.locator("header", has_text="CPU, 2 cores").wait_for()
+    page.wait_for_function("JSON.parse(localStorage.medlora).guide === 'off'")
+    assert not page.locator("#guide").is_visible()
+    visit(shared_app).open().locator("#guide").wait_for()
+
+
 def test_a_foreign_host_or_origin_is_refused_and_nothing_else_of_the_computer_is_served(
     shared_app: App,
 ) -> None:

@@ -77,6 +77,16 @@ def test_memory_and_cores_are_sane():
     assert count_cores() >= 1
 
 
+def test_a_containers_limit_counts_and_the_files_it_caches_are_free(tmp_path):
+    (tmp_path / "memory.max").write_text(f"{2**30}\n")
+    (tmp_path / "memory.current").write_text(f"{3 * 2**28}\n")
+    assert read_ram_gib(tmp_path) == (1.0, 0.25)
+    (tmp_path / "memory.stat").write_text(f"anon {2**28}\ninactive_file {2**29}\nactive_file 0\n")
+    assert read_ram_gib(tmp_path) == (1.0, 0.75)
+    (tmp_path / "memory.max").write_text("max\n")
+    assert read_ram_gib(tmp_path)[0] > 1, "no limit"
+
+
 def test_the_light_part_imports_nothing_heavy():
     code = (
         "import sys, medlora.models.files, medlora.models.starter, medlora.models.hardware, "

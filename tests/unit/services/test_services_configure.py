@@ -75,10 +75,12 @@ def test_a_saved_template_is_listed_after_the_models_and_can_be_stood_on(ws: Wor
     assert examined.resolved.origins["lora.r"] == "configs/my-clinic.yaml:3:20"
 
 
-def test_a_copy_of_a_shipped_template_gets_its_own_title(ws: Workspace) -> None:
+def test_a_copy_of_a_template_gets_its_own_title(ws: Workspace) -> None:
     saved = configure.save_template(ws, "ward_7.yaml", configure.read_template(ws, "starter"))
     assert (saved.name, saved.title) == ("ward_7", "Ward 7")
     assert "Starter (CPU)" not in configure.read_template(ws, "ward_7")
+    copied = configure.save_template(ws, "ward_8", configure.read_template(ws, "ward_7"))
+    assert copied.title == "Ward 8", "nor does a copy of one's own stand twice in the list"
 
 
 @pytest.mark.parametrize(

@@ -96,7 +96,7 @@ def test_a_small_machine_offers_none(ws: Workspace, tmp_path: Path, monkeypatch:
     runs = make_runs(tmp_path, Clock())
     assert runs.why_not(ws) == ""
     set_hardware(tmp_path, monkeypatch, ram_free_gib=2.5)
-    with pytest.raises(UserError, match=r"too little free memory \(got 2.5 GiB, 3 are needed\)"):
+    with pytest.raises(UserError, match=r"too little free memory \(got 2.5 GiB, 4 are needed\)"):
         runs.start(ws)
     set_hardware(tmp_path, monkeypatch, cores=1)
     assert runs.why_not(ws) == "this machine has too few processor cores (got 1, 2 are needed)"

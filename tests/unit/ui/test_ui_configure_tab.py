@@ -2,12 +2,13 @@
 
 from pathlib import Path
 
+import gradio as gr
 import pytest
 
 from medlora.services import configure
 from medlora.services.configure_form import FORM_KEYS
 from medlora.ui import configure_tab
-from medlora.ui.configure_form import field_id, show_value
+from medlora.ui.configure_form import field_id, fill_fields, offer_words, show_value
 from medlora.ui.configure_view import show_problems
 from medlora.workspace import Workspace
 
@@ -72,3 +73,27 @@ def test_values_are_written_as_their_fields_take_them() -> None:
 
 def test_a_configuration_without_a_word_to_say_is_fine() -> None:
     assert "This configuration is fine" in show_problems([], [])
+
+
+def test_where_values_may_be_typed_the_offered_ones_are_words(workspace: Workspace) -> None:
+    """Gradio breaks in the browser on a number there, as soon as the field is left."""
+    text = configure.read_template(workspace, "starter")
+    offered = {field.key: field for field in configure.form_values(workspace, text)}
+    filled = dict(zip(FORM_KEYS, fill_fields(workspace, text), strict=True))
+    typed = [key for key, field in offered.items() if field.choices and field.kind != "choice"]
+    assert "training.learning_rate" in typed
+    for key in typed:
+        assert all(isinstance(value, str) for _, value in offer_words(offered[key].choices)), key
+        assert isinstance(filled[key]["value"], str), key
+    written = configure.apply_form(workspace, text, {"training.learning_rate": "0.0002"})
+    examined = configure.examine(workspace, written)
+    assert examined.resolved is not None and examined.resolved.config.training.learning_rate == 2e-4
+
+
+def test_a_look_at_the_templates_changes_nothing_and_asks_nothing(workspace: Workspace) -> None:
+    configure.start_draft(workspace, "starter")
+    assert configure_tab.choose(workspace, "starter") == [gr.skip()] * 4
+    configure.save_draft(workspace, "base_template: starter\n")
+    assert configure_tab.choose(workspace, "starter") == [gr.skip()] * 4
+    assert "Replace it with the template?" in str(configure_tab.choose(workspace, "default"))
+    assert configure.load_draft(workspace).text == "base_template: starter\n"
