@@ -30,6 +30,10 @@ class Voice:
     def __init__(self, sides: Mapping[int, Side] | None = None) -> None:
         self._sides = dict(sides or {})
 
+    def speaks(self, number: int) -> bool:
+        """Whether it adds anything to projection `number`."""
+        return number in self._sides
+
     def add(self, number: int, inputs: torch.Tensor, outputs: torch.Tensor) -> None:
         """Add what the adapter says of projection `number`, in place. Shapes: (1, k) and (1, n)."""
         side = self._sides.get(number)

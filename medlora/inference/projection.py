@@ -122,9 +122,9 @@ def _pack_eight_bit(
 
 
 def _read_whole(linear: Any, inputs: torch.Tensor) -> torch.Tensor:
-    """All rows at once. Why oneDNN's product: MKL's has AVX-512 kernels for processors of one maker only.
+    """All rows at once, with the sums of float32.
 
-    Source: `benchmarks.chat --only first`; on a Zen 5 MKL reaches 100 GFLOP/s a core, oneDNN 215.
+    Why oneDNN's product: on an AMD processor MKL's, which a linear layer takes, is less than half as fast.
     """
     plain: torch.Tensor
     if inputs.dtype is torch.float32 and inputs.device.type == "cpu" and torch.backends.mkldnn.is_available():

@@ -235,7 +235,8 @@ def _project(
 ) -> torch.Tensor:
     outputs = projection(inputs)
     for row, voice in enumerate(voices):
-        voice.add(number, inputs[row : row + 1], outputs[row : row + 1])
+        if voice.speaks(number):
+            voice.add(number, inputs[row : row + 1], outputs[row : row + 1])
     return outputs
 
 
