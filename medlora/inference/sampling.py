@@ -51,7 +51,10 @@ class Sampler:
         return token
 
     def _draw(self, scores: torch.Tensor) -> int:
-        """One token from the nucleus; the draw is made on the CPU, so a seed means the same everywhere."""
+        """One token from the nucleus; the draw is made on the CPU, so a seed means the same everywhere.
+
+        Why moved before it is widened: an Apple GPU has no float64.
+        """
         scaled = scores / self._settings.temperature
         total = torch.logsumexp(scaled, dim=-1)
         count = min(_FIRST_LOOK, scaled.shape[-1])
@@ -62,5 +65,5 @@ class Sampler:
             shares = (values - total).exp()
         inside = shares.cumsum(-1) - shares < self._settings.top_p
         inside[0] = True
-        kept = (shares * inside).double().cpu()
+        kept = (shares * inside).cpu().double()
         return int(tokens[int(torch.multinomial(kept, 1, generator=self._random))])

@@ -148,7 +148,7 @@ class Weights:
                 self._peft = PeftModelForCausalLM(base.model, files.config, adapter_name=files.key, **options)
             else:
                 self._peft.add_adapter(files.key, files.config, **options)
-            tensors = {key: tensor.to(self.device) for key, tensor in files.tensors.items()}
+            tensors = {key: self._placed(key, tensor) for key, tensor in files.tensors.items()}
             result = set_peft_model_state_dict(
                 self._peft, tensors, adapter_name=files.key, low_cpu_mem_usage=True
             )
@@ -164,6 +164,10 @@ class Weights:
                 f"({len(result.unexpected_keys)} too many, {len(absent)} missing); publish it again"
             )
         self._peft.eval()
+
+    def _placed(self, key: str, tensor: torch.Tensor) -> torch.Tensor:
+        """On the device; what takes the place of the base's own weights, in their precision too."""
+        return tensor.to(self.device, tensor.dtype if "lora_" in key else self._loaded().model.dtype)
 
     def _describe(
         self, adapter: AdapterFiles | None, files: AdapterWeights | None, *, fresh: bool, attached: bool

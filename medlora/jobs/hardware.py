@@ -22,16 +22,18 @@ def describe() -> dict[str, Any]:
     facts: dict[str, Any] = {
         "torch_version": str(torch.__version__),
         "bitsandbytes": can_import("bitsandbytes"),
-        "flash_attn": torch.cuda.is_available() and can_import("flash_attn"),
+        "flash_attn": False,
     }
     if torch.cuda.is_available():
         free, total = torch.cuda.mem_get_info(0)
+        bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
         return facts | {
             "kind": "cuda",
             "name": torch.cuda.get_device_name(0),
             "total_gib": round(total / _GIB, 2),
             "free_gib": round(free / _GIB, 2),
-            "bf16": torch.cuda.is_bf16_supported(including_emulation=False),
+            "bf16": bf16,
+            "flash_attn": bf16 and can_import("flash_attn"),  # both from Ampere on
             "gpus": torch.cuda.device_count(),
         }
     if torch.backends.mps.is_available():

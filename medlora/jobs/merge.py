@@ -48,7 +48,10 @@ def work(request: Mapping[str, Any], run: RunPaths, report: Report) -> dict[str,
     questions = [tokenizer.encode_prompt([{"role": "user", "content": text}]) for text in _QUESTIONS]
     options: Any = {"dtype": torch.bfloat16, "local_files_only": True, "use_safetensors": True}
     base = AutoModelForCausalLM.from_pretrained(base_folder, **options)
-    adapted = PeftModelForCausalLM.from_pretrained(base, str(adapter_folder), autocast_adapter_dtype=False)
+    # On the processor, as the base: PEFT would otherwise read the adapter onto a GPU, which may be full.
+    adapted = PeftModelForCausalLM.from_pretrained(
+        base, str(adapter_folder), autocast_adapter_dtype=False, torch_device="cpu"
+    )
     adapted.eval().requires_grad_(False)
     report("comparing", "asking the adapter", 0.2)
     wanted = [answer(adapted, ids) for ids in questions]

@@ -135,6 +135,7 @@ def _probe() -> Hardware:
         gpus=0,
     )
     env = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
+    env.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")  # the order in which read_cards lists them
     try:
         done = subprocess.run(
             [sys.executable, "-m", "medlora.jobs.hardware"],

@@ -146,6 +146,8 @@ def worker_environment(
     )
     # Threads that spin while they wait made two of them eight times slower than one on a busy machine.
     kept.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # GPUs by the numbers of the driver's tool, which people choose by; torch would begin with the fastest.
+    kept.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
     if offline:
         kept["HF_HUB_OFFLINE"] = "1"
     return kept

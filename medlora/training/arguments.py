@@ -9,6 +9,7 @@ from transformers import TrainingArguments
 from medlora.config.plan import data_seed, eval_interval, evaluates, keeps_best, plan_warmup
 from medlora.config.schema import Config
 from medlora.training.device import Setup
+from medlora.training.ranks import avoid_missing_links
 
 
 def training_arguments(
@@ -20,6 +21,8 @@ def training_arguments(
     and the best one is not always among the last.
     """
     training = config.training
+    if setup.device == "cuda":
+        avoid_missing_links()
     best = has_eval and keeps_best(config)
     return TrainingArguments(
         output_dir=str(checkpoints),

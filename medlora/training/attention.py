@@ -13,6 +13,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.backends.cuda import SDPAParams, can_use_flash_attention
 from transformers import AttentionInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
@@ -47,6 +48,7 @@ def flat_attention(
     if query.device.type == "cpu" and not dropout:
         attention = SequenceAttention(tuple(borders.tolist()), scale, EAGER)
         return attend(query[0], key[0], value[0], attention)[None], None
+    key, value, grouped = _fit_heads(query, key, value, dropout)
     pieces = [
         F.scaled_dot_product_attention(
             query[:, :, begin:end],
@@ -55,11 +57,29 @@ def flat_attention(
             is_causal=True,
             scale=scale,
             dropout_p=dropout,
-            enable_gqa=query.shape[1] != key.shape[1],
+            enable_gqa=grouped,
         )
         for begin, end in itertools.pairwise(borders.tolist())
     ]
     return torch.cat(pieces, dim=2).transpose(1, 2).contiguous(), None
+
+
+def _fit_heads(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, dropout: float
+) -> tuple[torch.Tensor, torch.Tensor, bool]:
+    """Keys and values for the kernel that will run, and whether several heads of the query share one.
+
+    Why repeated on some GPUs: only the flash kernel, which starts with Ampere, takes shared heads. Without
+    it torch would fall back to writing out and keeping every attention weight: gigabytes in each layer.
+    """
+    times = query.shape[1] // key.shape[1]
+    if times == 1 or query.device.type == "cpu":
+        return key, value, times > 1
+    if query.device.type == "cuda" and can_use_flash_attention(
+        SDPAParams(query, key, value, None, dropout, True, True)
+    ):
+        return key, value, True
+    return key.repeat_interleave(times, 1), value.repeat_interleave(times, 1), False
 
 
 def _flat_mask(*args: Any, attention_mask: torch.Tensor | None = None, **kwargs: Any) -> torch.Tensor | None:

@@ -93,7 +93,7 @@ def choose_setup(config: Config, hidden: int, inner: int) -> Setup:
     return Setup(
         device=device,
         dtype=dtype,
-        attention=_attention(config, device, notices),
+        attention=_attention(config, device, dtype, notices),
         optimizer=_optimizer(config, device, notices),
         four_bit=_four_bit(config, device, notices),
         threads=threads,
@@ -206,13 +206,16 @@ def _precision_notices(config: Config, device: str, dtype: str) -> list[str]:
     ]
 
 
-def _attention(config: Config, device: str, notices: list[str]) -> str:
+def _attention(config: Config, device: str, dtype: str, notices: list[str]) -> str:
+    """Why by the precision: FlashAttention 2 runs from Ampere on, as bfloat16 does."""
     asked = config.model.attn_implementation
     if asked != "flash_attention_2":
         return asked
-    if device == "cuda" and importlib.util.find_spec("flash_attn") is not None:
+    installed = importlib.util.find_spec("flash_attn") is not None
+    if device == "cuda" and dtype == "bfloat16" and installed:
         return asked
-    lacking = "its package is not installed" if device == "cuda" else f"it needs an NVIDIA GPU, not {device}"
+    lacking = "this GPU is too old for it" if installed else "its package is not installed"
+    lacking = lacking if device == "cuda" else f"it needs an NVIDIA GPU, not {device}"
     notices.append(
         f"model.attn_implementation: flash_attention_2 is not used ({lacking}); sdpa takes its place"
     )
@@ -221,12 +224,16 @@ def _attention(config: Config, device: str, notices: list[str]) -> str:
 
 def _optimizer(config: Config, device: str, notices: list[str]) -> str:
     asked = config.training.optim
-    if asked in _CUDA_OPTIMIZERS and device != "cuda":
-        notices.append(
-            f"training.optim: {asked} needs an NVIDIA GPU, not {device}; adamw_torch takes its place"
-        )
-        return "adamw_torch"
-    return asked
+    if asked not in _CUDA_OPTIMIZERS:
+        return asked
+    if device != "cuda":
+        lacking = f"an NVIDIA GPU, not {device}"
+    elif importlib.util.find_spec("bitsandbytes") is None:
+        lacking = "bitsandbytes, which is not installed"
+    else:
+        return asked
+    notices.append(f"training.optim: {asked} needs {lacking}; adamw_torch takes its place")
+    return "adamw_torch"
 
 
 def _four_bit(config: Config, device: str, notices: list[str]) -> bool:

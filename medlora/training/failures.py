@@ -20,7 +20,11 @@ _NO_SPACE = (
 )
 # The first three are gloo's, the last is NCCL's.
 _PEER_GONE = ("closed by peer", "reset by peer", "gloo", "nccl")
-_NO_MEMORY = ("out of memory", "can't allocate memory", "cannot allocate memory", "not enough memory")
+# The last one is what CUDA's own libraries say.
+_NO_MEMORY = (
+    "out of memory", "can't allocate memory", "cannot allocate memory", "not enough memory",
+    "_status_alloc_failed",
+)  # fmt: skip
 
 
 def explain(error: BaseException) -> Explanation:

@@ -134,6 +134,8 @@ def attach_adapter(
     )
     if setup.autocast is not None:
         _leave_casting_to_autocast(adapted)
+    if setup.autocast == "fp16":
+        _widen_trained(adapted)
     attached = attached_modules(adapted)
     if set(attached) != set(modules):
         missing = ", ".join(sorted(set(modules) - set(attached))) or "none"
@@ -181,6 +183,16 @@ def attached_modules(model: nn.Module) -> list[str]:
         name.rsplit(".", 1)[-1] for name, module in model.named_modules() if isinstance(module, LoraLayer)
     )
     return list(dict.fromkeys(names))
+
+
+def _widen_trained(model: nn.Module) -> None:
+    """What else is trained (biases, whole modules) in float32, like the adapter's own weights.
+
+    Why: float16's scaler takes no gradients in 16 bits; it would end the run at its first step.
+    """
+    for parameter in model.parameters():
+        if parameter.requires_grad and parameter.dtype == torch.float16:
+            parameter.data = parameter.data.float()
 
 
 def _leave_casting_to_autocast(model: nn.Module) -> None:

@@ -95,7 +95,7 @@ def join_ranks(device: str) -> Ranks:
         settings["store"] = FileStore(path, world)
     if device == "cuda":
         torch.cuda.set_device(local)
-        _avoid_missing_links()
+        avoid_missing_links()
     dist.init_process_group("cpu:gloo,cuda:nccl" if device == "cuda" else "gloo", **settings)
     return Ranks(rank, world, local)
 
@@ -107,8 +107,11 @@ def leave_ranks(ranks: Ranks) -> None:
         dist.destroy_process_group()
 
 
-def _avoid_missing_links() -> None:
-    """Cards of the RTX 4000 series cannot talk to each other directly; accelerate refuses them until told."""
+def avoid_missing_links() -> None:
+    """Cards of the RTX 4000 series cannot talk to each other directly; accelerate refuses them until told.
+
+    It refuses them also where a run uses one of several, since it counts those of the machine.
+    """
     from accelerate.utils import check_cuda_p2p_ib_support
 
     if not check_cuda_p2p_ib_support():

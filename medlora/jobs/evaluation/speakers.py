@@ -16,7 +16,7 @@ from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 from medlora.dataset.render import ChatTokenizer
 from medlora.errors import UserError
 from medlora.inference.adapter_files import read_adapter
-from medlora.inference.base_model import choose_device, find_stops, hash_weights
+from medlora.inference.base_model import choose_device, find_stops, gpu_dtype, hash_weights
 from medlora.inference.protocol import RequestError
 
 BASE, ADAPTER = "base", "adapter"
@@ -103,11 +103,7 @@ def check_pair(base_folder: Path, adapter_folder: Path) -> tuple[ChatTokenizer, 
 
 def _options(device: torch.device, four_bit: bool) -> dict[str, Any]:
     """Full precision on a CPU, where the figures then equal training's; half on a GPU."""
-    dtype = torch.float32
-    if device.type == "cuda":
-        dtype = torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
-    elif device.type == "mps":
-        dtype = torch.float16
+    dtype = torch.float32 if device.type == "cpu" else gpu_dtype(device)
     options: dict[str, Any] = {"dtype": dtype, "local_files_only": True, "use_safetensors": True}
     if device.type == "cuda":
         options["device_map"] = {"": 0}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from transformers import RepetitionPenaltyLogitsProcessor, TopPLogitsWarper
@@ -82,3 +84,21 @@ def test_weights_that_are_not_finite_are_named_as_the_cause(temperature: float) 
     assert str(refused.value) == (
         "adapter: its weights give numbers that are not finite; it is damaged, choose another one"
     )
+
+
+class _OnAnAppleGpu(torch.Tensor):
+    """A tensor that, like one on an Apple GPU, cannot be widened to float64 where it is."""
+
+    @classmethod
+    def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is torch.Tensor.cpu:
+            return args[0].as_subclass(torch.Tensor)
+        result = super().__torch_function__(func, types, args, kwargs or {})
+        if isinstance(result, cls) and result.dtype is torch.float64:
+            raise TypeError("Cannot convert a MPS Tensor to float64 dtype")
+        return result
+
+
+def test_on_a_gpu_without_float64_the_same_seed_draws_the_same_token() -> None:
+    here, there = _sampler(temperature=1.0, seed=7), _sampler(temperature=1.0, seed=7)
+    assert there.choose(_logits().as_subclass(_OnAnAppleGpu)) == here.choose(_logits())

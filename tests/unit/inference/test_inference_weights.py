@@ -170,6 +170,17 @@ def test_an_adapter_that_replaces_biases_of_the_base_leaves_no_trace(biased: tup
     assert _text(_ask(engine, base)) == before
 
 
+def test_biases_that_were_trained_in_another_precision_fit_the_base(
+    biased: tuple[Path, Path], tmp_path: Path
+) -> None:
+    base, folder = biased
+    halved = shutil.copytree(folder, tmp_path / "halved")
+    path = halved / "adapter_model.safetensors"
+    save_file({name: value.bfloat16() for name, value in load_file(path).items()}, path)
+    events = _ask(Engine(), base, halved, count=4)
+    assert events[-1][0] == "done"
+
+
 def test_side_by_side_no_base_is_changed_under_an_answer_that_waits(biased: tuple[Path, Path]) -> None:
     base, folder = biased
     asked = [None, folder, None]

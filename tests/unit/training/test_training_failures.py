@@ -45,6 +45,7 @@ def test_a_full_disk_behind_another_error_is_recognised() -> None:
             "[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"
         ),
         RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
     ],
 )
 def test_missing_memory_is_recognised_and_advice_given(error: Exception) -> None:

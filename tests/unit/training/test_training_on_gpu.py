@@ -1,0 +1,179 @@
+"""What a run does on a GPU and nowhere else, as far as that can be tried without one."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+import accelerate.utils
+import pytest
+import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+from transformers import AutoModelForCausalLM, TrainerControl, TrainerState
+
+from medlora.config.schema import Config
+from medlora.inference.base_model import gpu_dtype
+from medlora.jobs import hardware
+from medlora.jobs.evaluation import speakers
+from medlora.training import attention, device
+from medlora.training.arguments import training_arguments
+from medlora.training.attention import flat_attention
+from medlora.training.callbacks import Stopper
+from medlora.training.device import Setup, choose_setup
+from medlora.training.model import attach_adapter
+from tests.tiny_models import make_tiny_model
+
+pytestmark = [
+    pytest.mark.torch,
+    pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning"),
+]
+OLD, NEW = False, True
+
+
+@pytest.fixture
+def card(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """A card that has bfloat16 (NEW), or one on which torch would imitate it (OLD)."""
+
+    def is_supported(including_emulation: bool = True) -> bool:
+        return bool(request.param) or including_emulation
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", is_supported)
+    monkeypatch.delenv("MEDLORA_DEVICE", raising=False)
+    return bool(request.param)
+
+
+def _installed(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
+    monkeypatch.setattr(device.importlib.util, "find_spec", lambda name: object() if name in names else None)
+
+
+def _wanting_all() -> Config:
+    return Config.model_validate(
+        {
+            "model": {
+                "attn_implementation": "flash_attention_2",
+                "quantization_config": {"load_in_4bit": True},
+            },
+            "training": {"optim": "paged_adamw_8bit"},
+        }
+    )
+
+
+@pytest.mark.parametrize("card", [OLD, NEW], indirect=True)
+def test_flash_attention_is_used_on_cards_that_it_runs_on(
+    card: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _installed(monkeypatch, "flash_attn", "bitsandbytes")
+    setup = choose_setup(_wanting_all(), 64, 128)
+    assert setup.attention == ("flash_attention_2" if card else "sdpa")
+    assert any("this GPU is too old for it" in notice for notice in setup.notices) is not card
+    assert (setup.four_bit, setup.optimizer) == (True, "paged_adamw_8bit")
+
+
+@pytest.mark.parametrize("card", [NEW], indirect=True)
+def test_without_bitsandbytes_a_gpu_trains_with_torch_s_own_optimizer(
+    card: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _installed(monkeypatch)
+    setup = choose_setup(_wanting_all(), 64, 128)
+    assert (setup.four_bit, setup.optimizer, setup.attention) == (False, "adamw_torch", "sdpa")
+    assert any("training.optim: paged_adamw_8bit needs bitsandbytes" in notice for notice in setup.notices)
+
+
+@pytest.mark.parametrize("card", [OLD, NEW], indirect=True)
+def test_chat_and_evaluation_compute_in_the_precision_of_training(card: bool) -> None:
+    training = choose_setup(Config(), 64, 128).torch_dtype
+    here = torch.device("cuda")
+    assert gpu_dtype(here) == training
+    assert speakers._options(here, True)["dtype"] == training
+    assert speakers._options(here, True)["quantization_config"].bnb_4bit_compute_dtype == training
+
+
+@pytest.mark.parametrize("card", [OLD, NEW], indirect=True)
+def test_the_machine_is_told_to_have_flash_attention_where_it_runs(
+    card: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda number: (2**30, 2**31))
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda number: "a card")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(hardware, "can_import", lambda name: True)
+    facts = hardware.describe()
+    assert (facts["flash_attn"], facts["bf16"]) == (card, card)
+
+
+def test_a_card_among_several_of_a_series_without_direct_links_trains(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NCCL_P2P_DISABLE", "")
+    monkeypatch.delenv("NCCL_P2P_DISABLE")
+    monkeypatch.setenv("NCCL_IB_DISABLE", "")
+    monkeypatch.delenv("NCCL_IB_DISABLE")
+    monkeypatch.setattr(accelerate.utils, "check_cuda_p2p_ib_support", lambda: False)
+    training_arguments(Config(), Setup("cuda", "float32", "sdpa", "adamw_torch"), tmp_path, 10, False)
+    assert device.os.environ["NCCL_P2P_DISABLE"] == device.os.environ["NCCL_IB_DISABLE"] == "1"
+
+
+@pytest.mark.parametrize("settings", [{"bias": "all"}, {"modules_to_save": ["norm"]}])
+def test_everything_that_is_trained_in_float16_has_gradients_that_its_scaler_takes(
+    tmp_path: Path, settings: dict[str, Any]
+) -> None:
+    base = AutoModelForCausalLM.from_pretrained(make_tiny_model(tmp_path, "qwen2"), dtype=torch.float16)
+    base.requires_grad_(False)
+    setup = Setup("cpu", "float16", "sdpa", "adamw_torch")
+    model, _ = attach_adapter(base, Config.model_validate({"lora": settings}), setup, ["q_proj", "v_proj"])
+    trained = [weight for weight in model.parameters() if weight.requires_grad]
+    scaler, optimizer = torch.amp.GradScaler("cpu"), torch.optim.SGD(trained, lr=0.1)
+    with torch.autocast("cpu", torch.float16):
+        loss = model(input_ids=torch.tensor([[1, 2, 3]])).logits.float().square().mean()
+    scaler.scale(loss).backward()
+    scaler.unscale_(optimizer)
+    assert {weight.dtype for weight in trained} == {torch.float32}
+
+
+@pytest.mark.parametrize("flash", [True, False])
+def test_flat_rows_on_a_gpu_share_heads_only_where_a_kernel_can(
+    flash: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attention, "can_use_flash_attention", lambda wanted: flash)
+    with FakeTensorMode():
+        parts = [torch.zeros(1, heads, 9, 8, device="cuda", dtype=torch.float16) for heads in (4, 2, 2)]
+        key, value, grouped = attention._fit_heads(*parts, 0.0)
+    assert key.device.type == value.device.type == "cuda"
+    assert (key.shape[1], value.shape[1], grouped) == ((2, 2, True) if flash else (4, 4, False))
+
+
+def test_heads_that_were_repeated_see_what_shared_ones_see(monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = torch.Generator().manual_seed(0)
+    query, key, value = (torch.randn(1, heads, 9, 8, generator=generator) for heads in (4, 2, 2))
+    borders, module = torch.tensor([0, 4, 9]), torch.nn.Module()
+    shared, _ = flat_attention(module, query, key, value, cu_seqlens=borders)
+    wide = (key.repeat_interleave(2, 1), value.repeat_interleave(2, 1), False)
+    monkeypatch.setattr(attention, "_fit_heads", lambda *parts: wide)
+    repeated, _ = flat_attention(module, query, key, value, cu_seqlens=borders, dropout=1e-9)
+    torch.testing.assert_close(repeated, shared)
+
+
+class _Stop:
+    requested = False
+
+
+def test_a_stop_within_a_step_gives_back_the_randomness_that_the_step_drew_on_the_gpu(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn = itertools.count()
+    on_gpu = [torch.tensor(next(drawn))]
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_rng_state", lambda: on_gpu[-1])
+    monkeypatch.setattr(torch.cuda, "set_rng_state", on_gpu.append)
+    stop, before = _Stop(), on_gpu[-1]
+    stopper = Stopper(stop)  # type: ignore[arg-type]
+    arguments = training_arguments(
+        Config(), Setup("cpu", "float32", "sdpa", "adamw_torch"), tmp_path, 10, False
+    )
+    state = TrainerState(global_step=1, max_steps=10)
+    stopper.on_step_end(arguments, state, TrainerControl())
+    on_gpu.append(torch.tensor(next(drawn)))
+    stop.requested = True
+    stopper.on_substep_end(arguments, state, TrainerControl())
+    assert torch.equal(on_gpu[-1], before)
