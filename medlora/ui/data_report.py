@@ -9,6 +9,7 @@ from typing import Any
 import gradio as gr
 
 from medlora.dataset.check import CheckReport
+from medlora.dataset.store import clean_title
 from medlora.services import data, data_preview, tables
 from medlora.ui import dataset_view, present
 from medlora.ui.dataset_removal import Shown
@@ -17,6 +18,7 @@ from medlora.workspace import Workspace
 
 Update = Any
 Progress = Callable[[float], None]
+LONGEST_NAME = 48
 
 
 def draw_report(workspace: Workspace, shown: Shown, report: CheckReport, settled: bool) -> list[Update]:
@@ -31,7 +33,7 @@ def draw_report(workspace: Workspace, shown: Shown, report: CheckReport, settled
         dataset_view.show_figures(report),
         gr.update(visible=upload and bad > 0 and report.usable > 0, label=_skip_label(bad), value=False),
         gr.update(visible=report.phi_rows > 0 and not settled, value=None),
-        gr.update(visible=upload and report.usable > 0, value=_name_for(shown)),
+        gr.update(visible=upload and report.usable > 0, value=propose_name(shown)),
         gr.update(
             visible=(upload or not settled) and report.usable > 0,
             value="Add dataset" if upload else "Confirm",
@@ -54,8 +56,9 @@ def _say_where(shown: Shown, report: CheckReport) -> str:
     return f"SHA-256 {report.sha256[:16]}…{columns}"
 
 
-def _name_for(shown: Shown) -> str:
-    return shown.source.stem if isinstance(shown.source, Path) else ""
+def propose_name(shown: Shown) -> str:
+    """What an upload could be called: its file's name, without what cannot be seen."""
+    return clean_title(shown.source.stem)[:LONGEST_NAME] if isinstance(shown.source, Path) else ""
 
 
 def _skip_label(bad: int) -> str:

@@ -16,7 +16,7 @@ from medlora.services.tables import is_table
 from medlora.ui import present
 from medlora.ui.blocks import actions, card, row, words
 from medlora.ui.columns_card import ColumnsCard, build_columns_card, draw_columns, hide_columns, read_rows
-from medlora.ui.data_report import Progress, check_new, check_stored, show_record
+from medlora.ui.data_report import LONGEST_NAME, Progress, check_new, check_stored, show_record
 from medlora.ui.dataset_removal import Removal, Shown, ask_before_removal, open_question, remove_shown
 from medlora.ui.downloads import Download, download, drop_upload, new_download
 from medlora.ui.draft import draft_config
@@ -172,7 +172,7 @@ def build_data_tab() -> DataTab:
                 PHI_CHOICES, label="Some rows may identify a person", visible=False, elem_id="data-phi",
                 info="Training waits until you decide. Your choice is kept with the dataset.",
             )  # fmt: skip
-            name = gr.Textbox(label="Name", max_length=48, visible=False, elem_id="data-name")
+            name = gr.Textbox(label="Name", max_length=LONGEST_NAME, visible=False, elem_id="data-name")
             with actions():
                 add = gr.Button("Add dataset", variant="primary", visible=False, elem_id="data-add")
                 next_tab = gr.Button(

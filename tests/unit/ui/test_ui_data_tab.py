@@ -95,3 +95,9 @@ def test_a_dataset_can_be_removed_and_an_upload_forgotten(workspace: Workspace, 
     assert not path.exists()
     data_tab.remove_shown(workspace, Shown(made.name, made.title, 8))
     assert data.list_datasets(workspace) == []
+
+
+def test_the_name_proposed_for_an_upload_can_be_read_and_is_no_longer_than_may_be() -> None:
+    upload = Shown(Path("/tmp/x") / ("\u202egpj " + "a" * 200 + ".jsonl"), "x", 1)
+    assert data_report.propose_name(upload) == "gpj " + "a" * 44
+    assert data_report.propose_name(Shown("stored", "Stored", 1)) == ""
