@@ -6,13 +6,13 @@ products; written as five batched products it almost vanishes.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
+from medlora.training.attention_packs import Pack, pack_sequences
 from medlora.training.kernels import Kernels
 
 # Rows of a sequence that are looked at together; more would compute more of what the mask throws away.
@@ -32,8 +32,8 @@ class _Block:
     last: bool
 
 
-def _blocks(borders: Sequence[int]) -> Iterator[_Block]:
-    for first, end in itertools.pairwise(borders):
+def _blocks(spans: Sequence[tuple[int, int]]) -> Iterator[_Block]:
+    for first, end in spans:
         for begin in range(first, end, _BLOCK):
             stop = min(begin + _BLOCK, end)
             yield _Block(first, begin, stop, keep=end - first <= _KEEP_TOKENS, last=stop == end)
@@ -56,8 +56,14 @@ class SequenceAttention:
         """The result (tokens, heads, head_dim) and the probabilities that are worth keeping."""
         heads, tokens, width = queries.shape
         out = queries.new_empty(tokens, heads, width)
+        packs, alone = pack_sequences(self.borders, heads, keys.shape[0])
         kept = []
-        for block in _blocks(self.borders):
+        for pack in packs:
+            chances = self._packed_chances(queries, keys, pack)
+            seen = torch.bmm(chances, pack.rows(values, pack.keys))
+            pack.give_back(seen, pack.outgoing, out.view(1, tokens, -1))
+            kept.append(chances)
+        for block in _blocks(alone):
             chances = self._chances(queries, keys, block)
             seen = torch.bmm(chances, values[:, block.first : block.end])
             rows = block.end - block.begin
@@ -80,7 +86,8 @@ class SequenceAttention:
         g_turned = queries.new_empty(heads + groups, tokens, width)
         g_queries, g_keys, g_values = g_turned[:heads], g_turned[heads:], torch.empty_like(values)
         remaining = list(kept)
-        for block in reversed(list(_blocks(self.borders))):
+        packs, alone = pack_sequences(self.borders, heads, groups)
+        for block in reversed(list(_blocks(alone))):
             seen, rows = slice(block.first, block.end), slice(block.begin, block.end)
             chances = remaining.pop() if block.keep else self._chances(queries, keys, block)
             incoming = gradient[rows].transpose(0, 1).reshape(groups, -1, width)
@@ -94,7 +101,34 @@ class SequenceAttention:
             else:
                 g_keys[:, seen] += to_keys
                 g_values[:, seen] += to_values
+        for pack in reversed(packs):
+            self._packed_backward((gradient, *parts, remaining.pop()), (g_queries, g_keys, g_values), pack)
         return g_turned, g_values
+
+    def _packed_backward(
+        self, given: tuple[torch.Tensor, ...], reached: tuple[torch.Tensor, ...], pack: Pack
+    ) -> None:
+        """Write the gradients of the sequences of one pack."""
+        gradient, queries, keys, values, chances = given
+        g_queries, g_keys, g_values = reached
+        incoming = pack.rows(gradient, pack.incoming)
+        incoming.view(-1, gradient.shape[-1]).index_fill_(0, pack.fillers, 0.0)
+        g_chances = torch.bmm(incoming, pack.rows(values, pack.keys).transpose(1, 2))
+        g_scores = self.kernels.softmax_back(g_chances, chances, self.scale)
+        to_queries = torch.bmm(g_scores, pack.rows(keys, pack.keys))
+        to_keys = torch.bmm(g_scores.transpose(1, 2), pack.rows(queries, pack.queries))
+        to_values = torch.bmm(chances.transpose(1, 2), incoming)
+        pack.give_back(to_queries, pack.to_queries, g_queries)
+        pack.give_back(to_keys, pack.to_keys, g_keys)
+        pack.give_back(to_values, pack.to_keys, g_values)
+
+    def _packed_chances(self, queries: torch.Tensor, keys: torch.Tensor, pack: Pack) -> torch.Tensor:
+        """Shapes: result (kv_heads * sequences, group * longest, longest)."""
+        packed = pack.rows(keys, pack.keys)
+        scores = torch.bmm(pack.rows(queries, pack.queries), packed.transpose(1, 2))
+        split = scores.view(pack.batch, -1, pack.longest, pack.longest)
+        chances: torch.Tensor = self.kernels.causal_softmax(split, self.scale)
+        return chances.view_as(scores)
 
     def _chances(self, queries: torch.Tensor, keys: torch.Tensor, block: _Block) -> torch.Tensor:
         """Shapes: result (kv_heads, group * rows, keys seen)."""

@@ -148,7 +148,8 @@ def log_normaliser(logits: torch.Tensor) -> torch.Tensor:
 
 
 def probabilities(logits: torch.Tensor, normaliser: torch.Tensor) -> torch.Tensor:
-    return torch.exp(logits.float() - normaliser[:, None]).to(logits.dtype)
+    """The logits' probabilities, written over the logits."""
+    return logits.copy_(torch.exp(logits.float() - normaliser[:, None]))
 
 
 _ALL = (

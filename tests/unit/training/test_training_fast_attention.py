@@ -31,7 +31,10 @@ def stock(
     return torch.cat(pieces, 1).transpose(0, 1)
 
 
-@pytest.mark.parametrize("borders", [(0, 1, 30, 31, 90), (0, 300, 310), (0, 700)])
+@pytest.mark.parametrize(
+    "borders",
+    [(0, 1, 30, 31, 90), (0, 300, 310), (0, 700), (0, 20, 41, 59, 80), (0, 40, 75, 80, 380, 418, 600)],
+)
 @pytest.mark.parametrize("heads", [(6, 2), (3, 3)])
 def test_results_and_gradients_equal_those_of_torch(borders: tuple[int, ...], heads: tuple[int, int]) -> None:
     generator = torch.Generator().manual_seed(0)
