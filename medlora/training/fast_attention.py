@@ -84,7 +84,7 @@ class SequenceAttention:
         heads, tokens, width = queries.shape
         groups = keys.shape[0]
         g_turned = queries.new_empty(heads + groups, tokens, width)
-        g_queries, g_keys, g_values = g_turned[:heads], g_turned[heads:], torch.empty_like(values)
+        g_queries, g_keys, g_values = g_turned[:heads], g_turned[heads:], queries.new_empty(values.shape)
         remaining = list(kept)
         packs, alone = pack_sequences(self.borders, heads, groups)
         for block in reversed(list(_blocks(alone))):

@@ -38,13 +38,14 @@ def stock(
 @pytest.mark.parametrize("heads", [(6, 2), (3, 3)])
 def test_results_and_gradients_equal_those_of_torch(borders: tuple[int, ...], heads: tuple[int, int]) -> None:
     generator = torch.Generator().manual_seed(0)
-    parts = [
-        torch.randn(count, borders[-1], 8, generator=generator, requires_grad=True)
+    drawn = [
+        torch.randn(borders[-1], count, 8, generator=generator, requires_grad=True)
         for count in (heads[0], heads[1], heads[1])
     ]
+    parts = [part.transpose(0, 1) for part in drawn]  # as the library's layers hand them on
     outcomes = []
     for out in (attend(*parts, SequenceAttention(borders, 0.3, EAGER)), stock(*parts, borders)):
         weights = torch.linspace(-1, 1, out.numel()).view_as(out)
-        outcomes.append((out, *torch.autograd.grad(out, parts, weights)))
+        outcomes.append((out, *torch.autograd.grad(out, drawn, weights, retain_graph=True)))
     for ours, theirs in zip(*outcomes, strict=True):
         torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-4)
