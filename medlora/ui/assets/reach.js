@@ -71,16 +71,18 @@
     last = one.tagName === 'BUTTON' ? { one, places: around.map((part) => placeIn(part, one)) } : null;
   });
   // A list of choices, as the browser's own are: the Tab key does not open it, Down, Enter and Space do; whoever
-  // takes an entry by Enter stays there; and leaving it as it was is no choice. Gradio tells the app of a choice each
-  // time one is left, and what stands on it (marks not yet saved, a changed configuration) would be drawn anew.
-  let byTab = false, taking = false, before = '';
+  // takes an entry by Enter stays there; and passing by is no choice. Gradio tells the app of a choice each time a
+  // list is left, and what stands on it (marks not yet saved, a changed configuration) would be drawn anew.
+  // Where Gradio has seen the focus come it must also see it go: until then it shows no other value.
+  let byTab = false, taking = false, seen = false, before = '';
   const isList = (part) => part.getAttribute?.('role') === 'combobox';
   const isOpen = (list) => list.getAttribute('aria-expanded') === 'true';
   const focusQuietly = (list) => { byTab = true; list.focus(); byTab = false; };
+  const open = (list) => { seen = true; list.dispatchEvent(new FocusEvent('focus')); };
   addEventListener('pointerdown', (event) => {
     byTab = false;
     const list = event.target;
-    if (isList(list) && list === document.activeElement && !isOpen(list)) list.dispatchEvent(new FocusEvent('focus'));
+    if (isList(list) && list === document.activeElement && !isOpen(list)) open(list);
   }, true);
   addEventListener('keydown', (event) => {
     byTab = event.key === 'Tab';
@@ -90,7 +92,7 @@
     if (!isOpen(list) && ['Enter', ' ', 'ArrowDown'].includes(event.key) && (list.readOnly || event.key !== ' ')) {
       event.preventDefault();
       event.stopImmediatePropagation();
-      list.dispatchEvent(new FocusEvent('focus'));
+      open(list);
     } else if (taking) {
       setTimeout(() => { if (document.activeElement === document.body && list.offsetParent) focusQuietly(list); }, 0);
     }
@@ -98,13 +100,12 @@
   addEventListener('focus', (event) => {
     if (!event.isTrusted || !isList(event.target)) return;
     before = event.target.value;
+    seen = !byTab;
     if (byTab) event.stopImmediatePropagation();
   }, true);
   addEventListener('blur', (event) => {
     const list = event.target;
-    if (!isList(list) || taking || list.value === '' || list.value !== before) return;
-    event.stopImmediatePropagation();
-    if (isOpen(list)) list.dispatchEvent(new KeyboardEvent('keydown', { key: 'Escape', bubbles: true }));
+    if (isList(list) && !seen && !isOpen(list) && list.value === before) event.stopImmediatePropagation();
   }, true);
   // Tab leaves the editor, as it leaves every other field: no trap, and no blanks that nobody meant.
   document.addEventListener('keydown', (event) => {
