@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import json
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -67,6 +68,11 @@ def gpu_dtype(device: torch.device) -> torch.dtype:
     return torch.bfloat16 if native else torch.float16
 
 
+def loads_four_bit(wanted: bool, device: torch.device) -> bool:
+    """Whether a base is loaded in 4 bits: as training, not without bitsandbytes; here on a GPU only."""
+    return wanted and device.type == "cuda" and importlib.util.find_spec("bitsandbytes") is not None
+
+
 def load_base(base: BaseModel, device: torch.device, *, reuse_prefix: bool = True) -> LoadedBase:
     """Load safetensors from the folder; remote code stays off and no network is asked.
 
@@ -94,7 +100,7 @@ def load_base(base: BaseModel, device: torch.device, *, reuse_prefix: bool = Tru
 
 
 def _name_precision(base: BaseModel, device: torch.device, dtype: torch.dtype) -> str:
-    bits = 4 if base.four_bit and device.type == "cuda" else 8 * _BYTES[dtype]
+    bits = 4 if loads_four_bit(base.four_bit, device) else 8 * _BYTES[dtype]
     return f"{bits}-bit"
 
 
@@ -107,7 +113,7 @@ def _options(base: BaseModel, device: torch.device, dtype: torch.dtype) -> dict[
     }
     if device.type == "cuda":
         options["device_map"] = {"": 0}
-        if base.four_bit:
+        if loads_four_bit(base.four_bit, device):
             options["quantization_config"] = BitsAndBytesConfig(
                 load_in_4bit=True,
                 bnb_4bit_quant_type="nf4",

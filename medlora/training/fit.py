@@ -20,6 +20,9 @@ from medlora.training.kernels import EAGER, Kernels
 from medlora.training.loss import IGNORED, label_loss, stock_loss
 from medlora.training.ranks import ALONE, Ranks
 
+# Of fp16's loss, which begins at 65536 and is halved at each step left out: a run of 24 of them.
+_SMALLEST_SCALE = 2.0**-7
+
 
 class NonFiniteLossError(Exception):
     """The loss or its gradient is no number any more: going on would spoil the adapter."""
@@ -95,9 +98,14 @@ class LabelTrainer(Trainer):
         return loss
 
     def _get_grad_norm(self, model: nn.Module, grad_norm: Any = None) -> Any:
-        """Why here: the gradients are there and the weights have not moved. fp16's scaler skips its own."""
+        """Why here: the gradients are there and the weights have not moved.
+
+        fp16's scaler leaves such a step out and scales less; below a scale that small it would never end.
+        """
         norm = super()._get_grad_norm(model, grad_norm=grad_norm)
-        if self.accelerator.scaler is None and not math.isfinite(float(norm)):
+        scaler = self.accelerator.scaler
+        hopeless = scaler is None or scaler.get_scale() < _SMALLEST_SCALE
+        if hopeless and not math.isfinite(float(norm)):
             raise NonFiniteLossError("gradient", self.state.global_step + 1)
         return norm
 

@@ -16,7 +16,13 @@ from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 from medlora.dataset.render import ChatTokenizer
 from medlora.errors import UserError
 from medlora.inference.adapter_files import read_adapter
-from medlora.inference.base_model import choose_device, find_stops, gpu_dtype, hash_weights
+from medlora.inference.base_model import (
+    choose_device,
+    find_stops,
+    gpu_dtype,
+    hash_weights,
+    loads_four_bit,
+)
 from medlora.inference.protocol import RequestError
 
 BASE, ADAPTER = "base", "adapter"
@@ -107,7 +113,7 @@ def _options(device: torch.device, four_bit: bool) -> dict[str, Any]:
     options: dict[str, Any] = {"dtype": dtype, "local_files_only": True, "use_safetensors": True}
     if device.type == "cuda":
         options["device_map"] = {"": 0}
-        if four_bit:
+        if loads_four_bit(four_bit, device):
             options["quantization_config"] = BitsAndBytesConfig(
                 load_in_4bit=True,
                 bnb_4bit_quant_type="nf4",

@@ -9,6 +9,7 @@ from typing import Any
 import accelerate.utils
 import pytest
 import torch
+from accelerate import Accelerator
 from torch._subclasses.fake_tensor import FakeTensorMode
 from transformers import AutoModelForCausalLM, TrainerControl, TrainerState
 
@@ -20,8 +21,12 @@ from medlora.training import attention, device
 from medlora.training.arguments import training_arguments
 from medlora.training.attention import flat_attention
 from medlora.training.callbacks import Stopper
+from medlora.training.collate import FlatCollator
 from medlora.training.device import Setup, choose_setup
-from medlora.training.model import attach_adapter
+from medlora.training.fit import LabelTrainer, NonFiniteLossError
+from medlora.training.model import attach_adapter, load_base
+from medlora.training.order import EpochOrder
+from medlora.training.shortage import try_longest
 from tests.tiny_models import make_tiny_model
 
 pytestmark = [
@@ -79,6 +84,7 @@ def test_without_bitsandbytes_a_gpu_trains_with_torch_s_own_optimizer(
     setup = choose_setup(_wanting_all(), 64, 128)
     assert (setup.four_bit, setup.optimizer, setup.attention) == (False, "adamw_torch", "sdpa")
     assert any("training.optim: paged_adamw_8bit needs bitsandbytes" in notice for notice in setup.notices)
+    assert "quantization_config" not in speakers._options(torch.device("cuda"), True)
 
 
 @pytest.mark.parametrize("card", [OLD, NEW], indirect=True)
@@ -177,3 +183,58 @@ def test_a_stop_within_a_step_gives_back_the_randomness_that_the_step_drew_on_th
     stop.requested = True
     stopper.on_substep_end(arguments, state, TrainerControl())
     assert torch.equal(on_gpu[-1], before)
+
+
+@pytest.fixture
+def scaled(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> float:
+    """A float16 run on this CPU as on a GPU: accelerate's scaler at work, its first scale as given."""
+    plain = Accelerator.__init__
+
+    def with_scaler(self: Any, *args: Any, **settings: Any) -> None:
+        plain(self, *args, **settings)
+        self.scaler, self.native_amp = torch.amp.GradScaler("cpu", init_scale=request.param), True
+
+    monkeypatch.setattr(Accelerator, "__init__", with_scaler)
+    return float(request.param)
+
+
+def _trainer(folder: Path) -> LabelTrainer:
+    training = {"save_steps": 2, "per_device_train_batch_size": 2, "gradient_accumulation_steps": 1}
+    config = Config.model_validate({"training": {"num_train_epochs": 1, "learning_rate": 1e-2, **training}})
+    setup = Setup("cpu", "float16", "sdpa", "adamw_torch", flat=True, label_only=True)
+    base = load_base(make_tiny_model(folder / "base", "qwen2"), "tiny", config, setup)
+    model, _ = attach_adapter(base, config, setup, ["q_proj", "v_proj"])
+    rows = [
+        {"input_ids": list(range(3, end)), "labels": list(range(3, end))} for end in (9, 14, 7, 12, 8, 10)
+    ]
+    trainer = LabelTrainer(
+        label_only=True,
+        order=EpochOrder([len(row["labels"]) for row in rows], "random", 1, 2),
+        stop=lambda: False,
+        model=model,
+        args=training_arguments(config, setup, folder / "checkpoints", 3, True),
+        data_collator=FlatCollator(),
+        train_dataset=rows,
+        eval_dataset=rows[:2],
+    )
+    try_longest(trainer, rows, setup)
+    return trainer
+
+
+@pytest.mark.parametrize("scaled", [2.0**16, 2.0**40], indirect=True)
+def test_a_float16_run_leaves_out_the_steps_that_overflow_and_goes_on(scaled: float, tmp_path: Path) -> None:
+    trainer = _trainer(tmp_path)
+    trainer.train()
+    scale, skipped = trainer.accelerator.scaler.get_scale(), scaled > 2.0**30
+    moved = any(bool(w.any()) for name, w in trainer.model.named_parameters() if "lora_B" in name)
+    assert (moved, scale < scaled) == (not skipped, skipped)
+    again = _trainer(tmp_path)
+    again.train(resume_from_checkpoint=str(tmp_path / "checkpoints" / "checkpoint-2"))
+    assert (again.state.global_step, again.accelerator.scaler.get_scale()) == (3, scale)
+
+
+@pytest.mark.parametrize("scaled", [2.0**-8], indirect=True)
+def test_a_float16_run_whose_gradients_are_never_numbers_ends(scaled: float, tmp_path: Path) -> None:
+    trainer = _trainer(tmp_path)
+    with pytest.raises(NonFiniteLossError, match="the gradient became infinite"):
+        trainer._get_grad_norm(trainer.model, torch.tensor(float("inf")))
