@@ -158,7 +158,7 @@ def findings(url: str) -> Iterator[tuple[str, bool]]:
     with Script(url, as_visitor) as script:
         watched = script.call(script.dependency_of_load("train-run"))
         yield "the recorded run is there to look at", "demo-patient-education" in json.dumps(watched.data)
-        refused = script.open().press("chat-phi-yes", **{"chat-message": PHI, **speaker})
+        refused = script.open().press("chat-phi", "agree", **{"chat-message": PHI, **speaker})
         yield "what may identify a person is not taken", any("identify" in toast for toast in refused.toasts)
         tried = script.press("micro-run-start")
         told = json.dumps(tried.data) + " ".join(tried.toasts)

@@ -72,7 +72,7 @@ class Script:
             if item["type"] == "tabitem" and item.get("props", {}).get("id") == tab_id
         )
         found = [dep for dep in self.config["dependencies"] if [tab, "select"] in dep["targets"]]
-        return dict(found[0])
+        return dict(next(dep for dep in found if dep["backend_fn"]))
 
     def dependency_of_load(self, elem_id: str) -> dict[str, Any]:
         """What fills this widget when the page opens."""

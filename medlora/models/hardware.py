@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass, fields, replace
@@ -206,6 +207,8 @@ def _read_file_cache(path: Path) -> int:
 
 def read_cards() -> list[dict[str, Any]]:
     """NVIDIA's cards with their memory in GiB, in the driver's order; none without its tool."""
+    if shutil.which("nvidia-smi") is None:  # a process that cannot be started costs more than this look
+        return []
     query = ["nvidia-smi", "--query-gpu=name,memory.total,memory.free", "--format=csv,noheader,nounits"]
     try:
         done = subprocess.run(query, capture_output=True, text=True, timeout=10, check=True)

@@ -177,9 +177,15 @@ def build_audit_card() -> AuditCard:
                 max_length=10,
                 min_width=120,
                 elem_id="audit-since",
+                elem_classes="ml-enter",
             )
             until = gr.Textbox(
-                label="To day", placeholder="2026-11-25", max_length=10, min_width=120, elem_id="audit-until"
+                label="To day",
+                placeholder="2026-11-25",
+                max_length=10,
+                min_width=120,
+                elem_id="audit-until",
+                elem_classes="ml-enter",
             )
         entries = words(NO_ENTRY, elem_id="safety-entries")
         with actions():
@@ -210,11 +216,9 @@ def build_audit_card() -> AuditCard:
 def wire_audit_card(tab: AuditCard, workspace: Workspace) -> None:
     """What each press does."""
     look = guarded(lambda *filters: show_entries(workspace, *filters))
-    for widget in (tab.level, tab.action, tab.adapter):
-        widget.input(look, tab.filters, tab.entries, **POLL)
-    for field in (tab.since, tab.until):
-        for event in (field.blur, field.submit):
-            event(look, tab.filters, tab.entries, **POLL)
+    chosen = [widget.input for widget in (tab.level, tab.action, tab.adapter)]
+    written = [field.blur for field in (tab.since, tab.until)]
+    gr.on([*chosen, *written], look, tab.filters, tab.entries, trigger_mode="always_last", **POLL)
     tab.verify.click(guarded(lambda: verify(workspace)), None, [tab.verified, tab.damaged], **SILENT).then(
         look, tab.filters, tab.entries, **POLL
     )

@@ -17,7 +17,7 @@ from medlora.ui.blocks import Confirmation, actions, card, confirmation, row, wo
 from medlora.ui.chat_speakers import offer_others
 from medlora.ui.chat_turns import Desk, read_seats
 from medlora.ui.chat_view import EXAMPLES, PLACEHOLDER
-from medlora.ui.events import POLL, SILENT
+from medlora.ui.events import POLL, SILENT, UNSEEN
 from medlora.ui.events import for_chat as guarded
 from medlora.ui.history_card import HistoryCard, build_history_card, wire_history_card
 from medlora.workspace import Workspace
@@ -131,7 +131,7 @@ def build_chat_tab() -> ChatTab:
                 [], elem_id="chat-log", show_label=False, height=520, buttons=["copy"], allow_tags=False,
                 latex_delimiters=[], feedback_options=("Like", "Dislike"), placeholder=PLACEHOLDER,
                 layout="bubble", examples=[{"text": example} for example in EXAMPLES],
-                group_consecutive_messages=False,
+                group_consecutive_messages=False, visible=False,
             )  # fmt: skip
             phi = confirmation("Send it anyway", "Change it", "chat-phi")
             message = gr.Textbox(
@@ -174,7 +174,8 @@ def wire_chat_tab(tab: ChatTab, workspace: Workspace, service: ChatService) -> A
     def offer(who: str | None, compares: bool, others: list[str] | None) -> Any:
         return {**offer_others(workspace, who, others), "visible": compares} if compares else _HIDDEN
 
-    generation: dict[str, Any] = {**SILENT, "show_progress": "hidden", "concurrency_id": "chat"}
+    # The conversation alone shows that an answer is on its way.
+    generation: dict[str, Any] = {**SILENT, **UNSEEN, "show_progress_on": tab.log, "concurrency_id": "chat"}
     for event in (tab.send.click, tab.message.submit):
         event(guarded(send), inputs, tab.growing, concurrency_limit=16, **generation)
     tab.phi.yes.click(guarded(send_anyway), inputs, tab.growing, concurrency_limit=16, **generation)

@@ -23,7 +23,7 @@ from medlora.ui.blocks import Confirmation, actions, card, confirmation, pick, w
 from medlora.ui.chat_speakers import chat_speakers, settings_of
 from medlora.ui.chat_turns import UPDATE_INTERVAL_S, warn_of_phi
 from medlora.ui.draft import draft_config
-from medlora.ui.events import POLL, SILENT
+from medlora.ui.events import POLL, SILENT, UNSEEN
 from medlora.ui.events import for_ratings as guarded
 from medlora.ui.feedback_section import show_rate
 from medlora.ui.rating_panel import build_rater, who_rates
@@ -235,7 +235,7 @@ def wire_compare_section(section: CompareSection, workspace: Workspace, service:
 
     inputs = [section.question, section.first, section.second]
     outputs = [*section.growing, section.phi.question]
-    running: dict[str, Any] = {**SILENT, "show_progress": "hidden", "concurrency_id": "chat"}
+    running: dict[str, Any] = {**SILENT, **UNSEEN, "concurrency_id": "chat"}
     for event in (section.ask.click, section.question.submit):
         event(guarded(begin), inputs, outputs, concurrency_limit=16, **running, js=_LEAVE_FIELD)
     section.phi.yes.click(guarded(begin_anyway), inputs, outputs, concurrency_limit=16, **running)

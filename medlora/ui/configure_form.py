@@ -41,7 +41,8 @@ def _widget(field: configure.FormField) -> Any:
     if field.choices:
         return gr.Dropdown(offer_words(field.choices), allow_custom_value=True, **shared)
     lines = {"long text": 6, "list": 3}.get(field.kind, 1)
-    return gr.Textbox(lines=lines, max_lines=max(lines, 12) if lines > 1 else 1, **shared)
+    most = max(lines, 12) if lines > 1 else 1
+    return gr.Textbox(lines=lines, max_lines=most, elem_classes="ml-enter", **shared)
 
 
 def field_id(key: str) -> str:

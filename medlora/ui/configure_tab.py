@@ -36,6 +36,7 @@ class ConfigureTab:
     forecast: gr.HTML
     fit: FitBox
     visited: gr.State
+    seen: gr.State
     origins: gr.HTML
     overridden: gr.HTML
     fields: dict[str, Any]
@@ -133,6 +134,11 @@ def choose(workspace: Workspace, name: str) -> list[Update]:
     """
     if name == configure.load_draft(workspace).template:
         return [gr.skip()] * 4
+    return begin_again(workspace, name)
+
+
+def begin_again(workspace: Workspace, name: str) -> list[Update]:
+    """The draft anew from that template, even if it is the one that stands."""
     if is_edited(workspace):
         question = "<p>You changed this configuration. Replace it with the template?</p>"
         return [gr.skip(), gr.skip(), gr.update(visible=True), question]
@@ -145,6 +151,14 @@ def open_draft(workspace: Workspace) -> list[Update]:
     choices = template_choices(workspace)
     chosen = gr.update(choices=choices, value=draft.template)
     return [chosen, show_audience(workspace, draft.template), draft.text, *draw(workspace, draft.text)]
+
+
+def open_first(workspace: Workspace, visited: bool) -> list[Update]:
+    """Visited, the text, and the tab as it was left, when a page first opens it; later nothing."""
+    if visited:
+        return []
+    chosen, audience, text, *drawn = open_draft(workspace)
+    return [True, text, chosen, audience, gr.update(value=text, visible=True), *drawn]
 
 
 def export_text(text: str) -> Path:
@@ -177,6 +191,7 @@ def build_configure_tab(workspace: Workspace) -> ConfigureTab:
                 text = gr.Code(
                     language="yaml", label="Configuration", interactive=True, lines=18, max_lines=32,
                     elem_id="config-text", elem_classes="ml-editor", buttons=[], wrap_lines=True,
+                    visible=False,
                 )  # fmt: skip
                 words('<p class="ml-small">In trouble? Lay a remedy over it:</p>')
                 with actions():
@@ -210,7 +225,7 @@ def build_configure_tab(workspace: Workspace) -> ConfigureTab:
     return ConfigureTab(
         template=template, audience=audience, replace=replace, remedies=remedies, text=text,
         problems=problems, forecast=forecast, origins=origins, overridden=overridden, fields=fields,
-        fit=fit, visited=gr.State(False),
+        fit=fit, visited=gr.State(False), seen=gr.State(""),
         save_name=save_name, save=save, saved=saved, export=export, reset=reset, next=next_tab,
     )  # fmt: skip
 
@@ -218,18 +233,17 @@ def build_configure_tab(workspace: Workspace) -> ConfigureTab:
 def wire_configure_tab(tab: ConfigureTab, workspace: Workspace) -> None:
     """What each change does; the text is the source, the form writes into it."""
 
-    def follow(text: str) -> list[Update]:
+    def follow(text: str, seen: str) -> list[Update]:
+        if text == seen:  # drawn as the tab was opened: drawn again it would take back what is typed by now
+            return [gr.skip()] * (len(tab.drawn) + 1)
         configure.save_draft(workspace, text)
-        return draw(workspace, text)
+        return [*draw(workspace, text), text]
 
     def agree(name: str) -> list[Update]:
         return [*begin(workspace, name), gr.update(visible=False), gr.skip()]
 
     def keep() -> list[Update]:
         return [configure.load_draft(workspace).template, gr.update(visible=False)]
-
-    def write(text: str, key: str, value: Any) -> str:
-        return configure.apply_form(workspace, text, {key: value})
 
     def save(name: str, text: str) -> list[Update]:
         made = configure.save_template(workspace, name, text)
@@ -238,7 +252,9 @@ def wire_configure_tab(tab: ConfigureTab, workspace: Workspace) -> None:
         return [note, gr.update(choices=template_choices(workspace), value=made.name), kept]
 
     chosen = [tab.text, tab.audience, tab.replace.box, tab.replace.question]
-    tab.text.change(guarded(follow), tab.text, tab.drawn, trigger_mode="always_last", **POLL)
+    tab.text.change(
+        guarded(follow), [tab.text, tab.seen], [*tab.drawn, tab.seen], trigger_mode="always_last", **POLL
+    )
     tab.text.change(
         guarded(lambda text: draw_forecast(workspace, text)), tab.text, tab.forecast,
         trigger_mode="always_last", **POLL,
@@ -248,14 +264,12 @@ def wire_configure_tab(tab: ConfigureTab, workspace: Workspace) -> None:
     )  # fmt: skip
     wire_fit_box(tab.fit, tab.text, workspace)
     tab.template.input(guarded(lambda name: choose(workspace, name)), tab.template, chosen, **POLL)
-    tab.reset.click(guarded(choose), tab.template, chosen, **POLL)
+    tab.reset.click(guarded(lambda name: begin_again(workspace, name)), tab.template, chosen, **POLL)
     tab.replace.yes.click(guarded(agree), tab.template, chosen, **POLL)
     tab.replace.no.click(guarded(keep), None, [tab.template, tab.replace.box], **POLL)
     for name, button in tab.remedies.items():
         button.click(guarded(_lay(workspace, name)), tab.text, tab.text, **POLL)
-    for key, widget in tab.fields.items():
-        for changed in _changes_by_user(widget):
-            changed(guarded(_write_one(write, key)), [tab.text, widget], tab.text, **POLL)
+    _wire_fields(tab, workspace)
     tab.save.click(guarded(save), [tab.save_name, tab.text], [tab.saved, tab.template, tab.text], **SILENT)
     tab.export.wire(export_text, [tab.text])
 
@@ -264,10 +278,22 @@ def _lay(workspace: Workspace, name: str) -> Any:
     return lambda text: configure.lay_over(workspace, text, name)
 
 
-def _write_one(write: Any, key: str) -> Any:
-    return lambda text, value: write(text, key, value)
+def _wire_fields(tab: ConfigureTab, workspace: Workspace) -> None:
+    """One event for all the fields; it tells which of them it was."""
+    # Why by element: Gradio makes a widget that was updated anew, with another number.
+    keys = {widget.elem_id: (key, place) for place, (key, widget) in enumerate(tab.fields.items())}
+
+    def write(event: gr.EventData, text: str, *values: Any) -> str:
+        if event.target is None:
+            return text
+        key, place = keys[event.target.elem_id]
+        return configure.apply_form(workspace, text, {key: values[place]})
+
+    changes = [_change_by_user(widget) for widget in tab.fields.values()]
+    asked = [tab.text, *tab.fields.values()]
+    gr.on(changes, guarded(write), asked, tab.text, trigger_mode="multiple", **POLL)
 
 
-def _changes_by_user(widget: Any) -> list[Any]:
-    """The events that only a person causes; a form filled from the text must not write back."""
-    return [widget.blur, widget.submit] if isinstance(widget, gr.Textbox) else [widget.input]
+def _change_by_user(widget: Any) -> Any:
+    """The event that only a person causes, not the form being filled. Enter is made a `blur`."""
+    return widget.blur if isinstance(widget, gr.Textbox) else widget.input

@@ -301,11 +301,11 @@ def wire_data_tab(tab: DataTab, workspace: Workspace) -> None:
     )  # fmt: skip
     tab.rejects.wire(lambda shown: make_rejects(workspace, shown), [tab.shown])
     tab.remove.click(guarded(open_question), tab.shown, tab.sure.asked, **POLL)
-    tab.sure.confirm.no.click(lambda: gr.update(visible=False), None, tab.sure.confirm.box, **POLL)
+    tab.sure.confirm.no.click(lambda: gr.update(visible=False), None, tab.sure.box, **POLL)
     tab.sure.confirm.yes.click(
         guarded(remove),
         [tab.shown, tab.sure.everything],
-        [*listed, *asked.drawn, tab.shown, tab.report, tab.sure.confirm.box],
+        [*listed, *asked.drawn, tab.shown, tab.report, tab.sure.box],
         **SILENT,
     )
     see_record = guarded(lambda shown, at: show_record(workspace, shown, at), needs=Permission.WATCH)

@@ -46,22 +46,23 @@ class Shown:
 class Removal:
     """The question with its box to tick."""
 
+    box: gr.Column
     confirm: Confirmation
     everything: gr.Checkbox
 
     @property
     def asked(self) -> list[Any]:
-        return [self.confirm.box, self.confirm.question, self.everything]
+        return [self.box, self.confirm.question, self.everything]
 
 
 def ask_before_removal() -> Removal:
     """Render the question, closed."""
-    confirm = confirmation("Remove for good", "Keep it", "data-sure")
-    with confirm.box:
+    with gr.Column(visible=False, elem_classes="ml-confirm") as box:
+        confirm = confirmation("Remove for good", "Keep it", "data-sure", visible=True)
         everything = gr.Checkbox(
             label="Also delete its runs, its adapters and every copy of its rows", elem_id="data-everything"
         )
-    return Removal(confirm, everything)
+    return Removal(box, confirm, everything)
 
 
 def open_question(shown: Shown | None) -> list[Any]:

@@ -18,12 +18,14 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from gradio.context import Context
 
 from medlora.access.roles import Permission
 from medlora.ui.events import SILENT, guarded
 from medlora.workspace import make_private
 
 _KEPT_S = 900.0
+_LINK = "download-link"
 
 
 def new_download(filename: str) -> Path:
@@ -53,18 +55,27 @@ class Download:
         def hand_out(*values: Any) -> str:
             return str(make(*values))
 
-        link_id = self.link.elem_id
-        fetch = f"() => setTimeout(() => document.querySelector('#{link_id}').click(), 250)"
+        fetch = f"() => setTimeout(() => document.querySelector('#{_LINK}').click(), 250)"
         made = self.button.click(guarded(hand_out, needs=needs), list(inputs), self.link, **SILENT)
         made.success(None, None, None, js=fetch)
 
 
-def download(label: str, elem_id: str, **button: Any) -> Download:
-    """Render the button and its hidden link."""
-    visible = gr.Button(label, elem_id=elem_id, **button)
+def build_link() -> gr.DownloadButton:
+    """Render the hidden link that fetches every file. Why one: a page is slow by its number of widgets.
+
+    It stands outside the tabs: what lies in a tab that was never opened is not there to be pressed.
+    """
     # Why a class too: a hidden part comes into sight when what it lies in is shown later.
-    hidden = gr.DownloadButton(label, visible="hidden", elem_id=f"{elem_id}-file", elem_classes="ml-hidden")
-    return Download(visible, hidden)
+    return gr.DownloadButton("Download", visible="hidden", elem_id=_LINK, elem_classes="ml-hidden")
+
+
+def download(label: str, elem_id: str, **button: Any) -> Download:
+    """Render the button; its link is the page's, or one of its own where it stands alone."""
+    root = Context.root_block
+    widgets = [] if root is None else root.blocks.values()
+    links = [one for one in widgets if isinstance(one, gr.DownloadButton) and one.elem_id == _LINK]
+    visible = gr.Button(label, elem_id=elem_id, **button)
+    return Download(visible, links[0] if links else build_link())
 
 
 def drop_upload(path: Path) -> None:

@@ -207,8 +207,8 @@ def wire_evaluate_tab(tab: EvaluateTab, workspace: Workspace, page: gr.Tab, time
     ).then(watched, **sight)
     tab.adapter.input(watched, **sight)
     forecast = guarded(lambda *asked: show_forecast(workspace, *asked), quiet=True)
-    for field in tab.asked:
-        field.change(forecast, tab.asked, tab.forecast, **POLL)
+    changes = [field.change for field in tab.asked]
+    gr.on(changes, forecast, tab.asked, tab.forecast, trigger_mode="always_last", **POLL)
     timer.tick(guarded(look, quiet=True, needs=Permission.WATCH), **sight)
     tab.start.click(guarded(lambda *asked: start(workspace, *asked)), tab.asked, None, **SILENT).then(
         watched, **sight

@@ -25,8 +25,16 @@ log = logging.getLogger("medlora.ui")
 BROKEN = "Something broke in medlora, and it is not your fault. The details are in the log of the app."
 SILENT: dict[str, Any] = {"api_visibility": "private"}
 """Private is a convenience, not a wall: what must hold is checked in `guarded` and in the services."""
-POLL: dict[str, Any] = {**SILENT, "concurrency_limit": None, "show_progress": "hidden"}
+UNSEEN: dict[str, Any] = {"show_progress": "hidden", "show_progress_on": []}
+"""No widget is told how far the event is. Why: with each change of any event's state Gradio's page looks up
+every widget that was ever told, in the whole tree of widgets; that cost more than drawing the page."""
+POLL: dict[str, Any] = {**SILENT, "concurrency_limit": None, **UNSEEN}
 """For events that only read: they never wait for each other and never flash."""
+APPEAR = "() => ({__type__: 'update', visible: true})"
+"""Shows the one output of an event that asks nothing of the app.
+
+Why: the code of a widget that is not visible when the page opens is not fetched; the largest can wait.
+"""
 
 
 @functools.lru_cache(maxsize=256)

@@ -19,3 +19,8 @@ PRESS_BY_KEY = """() => {
     if (button) { event.preventDefault(); button.click(); }
   });
 }"""
+
+
+def page_script() -> str:
+    """What runs when the page opens: both, as one event."""
+    return f"() => {{ ({PRESS_BY_KEY})(); ({REACH.read_text(encoding='utf-8')})(); }}"

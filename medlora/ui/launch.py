@@ -6,13 +6,15 @@ uploads folder, telemetry and run history must be settled before that.
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import shutil
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import FrameType
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from medlora.services.chat_events import AnswerEngine
     from medlora.services.micro_run import MicroRuns
     from medlora.ui.gate import Identity
+    from medlora.ui.open_page import OpenPage
 
 log = logging.getLogger("medlora.app")
 WATCH_INTERVAL_S = 2.0
@@ -141,6 +144,9 @@ def prepare_environment(workspace: Workspace) -> Path:
     os.environ.update(
         GRADIO_ANALYTICS_ENABLED="False",
         GRADIO_RUN_HISTORY="False",
+        # After each event Gradio sums up all events so far for a dashboard that we never serve.
+        GRADIO_ANALYTICS_CACHE_FREQUENCY=str(10**12),
+        GRADIO_ANALYTICS_MAX_EVENTS="100",
         GRADIO_SHARE="False",
         GRADIO_MCP_SERVER="False",
         GRADIO_TEMP_DIR=str(uploads),
@@ -165,6 +171,21 @@ def watch_runs(supervise: Callable[[], object], ended: threading.Event) -> None:
             if not failing:
                 log.exception("the watch over the runs failed; it goes on")
             failing = True
+
+
+@contextmanager
+def without_collection() -> Iterator[None]:
+    """Nobody looks for garbage while the app starts, nor ever among what it started with.
+
+    Why: imports and the page make a million objects that stay. To go through them again and again was a
+    fifth of the start, and a pause of the server's whenever a visitor opened the page.
+    """
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def _end_on_signals(ended: threading.Event) -> None:
@@ -200,33 +221,44 @@ def _leave_in_time() -> None:
 
 
 def _serve(workspace: Workspace, options: LaunchOptions, hosting: Hosting, ended: threading.Event) -> None:
+    with ExitStack() as stack:
+        with without_collection():
+            page = _build(workspace, hosting)
+            stack.callback(page.close)
+            _end_on_signals(ended)
+            _start_watch(workspace, page, hosting.short_runs, ended)
+            address = page.open(options)
+        print(f"medlora is at {address}   (Ctrl-C ends it; a training run goes on)", flush=True)  # noqa: T201
+        ended.wait()
+
+
+def _build(workspace: Workspace, hosting: Hosting) -> OpenPage:
     from medlora.safety.semantic import prepare_semantic_tier
-    from medlora.services import train
-    from medlora.services.audit import DailyPurge
     from medlora.ui.draft import policy_settings
     from medlora.ui.page import build_page
 
     page = build_page(workspace, hosting)
     if (policy_settings(workspace) or {}).get("semantic"):
         prepare_semantic_tier()
-    _end_on_signals(ended)
+    return page
+
+
+def _start_watch(
+    workspace: Workspace, page: OpenPage, short_runs: MicroRuns | None, ended: threading.Event
+) -> None:
+    from medlora.services import train
+    from medlora.services.audit import DailyPurge
+
     purge = DailyPurge(workspace)
 
     def look() -> None:
         train.supervise(workspace)
-        if hosting.short_runs is not None:
-            hosting.short_runs.look(workspace)
+        if short_runs is not None:
+            short_runs.look(workspace)
         page.chat.make_room()
         purge.look()
 
-    watch = threading.Thread(target=watch_runs, args=(look, ended), name="watch-runs", daemon=True)
-    watch.start()
-    try:
-        address = page.open(options)
-        print(f"medlora is at {address}   (Ctrl-C ends it; a training run goes on)", flush=True)  # noqa: T201
-        ended.wait()
-    finally:
-        page.close()
+    threading.Thread(target=watch_runs, args=(look, ended), name="watch-runs", daemon=True).start()
 
 
 def main() -> None:

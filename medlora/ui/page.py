@@ -24,16 +24,18 @@ from medlora.ui import (
     safety_tab,
     train_tab,
 )
-from medlora.ui.blocks import words
+from medlora.ui.blocks import drop_lone_frames, words
 from medlora.ui.dataset_removal import Shown
+from medlora.ui.description import Description
+from medlora.ui.downloads import build_link
 from medlora.ui.draft import ServerWatch
-from medlora.ui.events import POLL, current_caller, for_chat, guarded
+from medlora.ui.events import APPEAR, POLL, current_caller, for_chat, guarded
 from medlora.ui.gate import Everyone
 from medlora.ui.guide import build_guide, wire_guide
 from medlora.ui.header import DeviceWatch, RunningJob, show_header, show_running
 from medlora.ui.history_card import Shelf
 from medlora.ui.keeping_card import draw_keeping
-from medlora.ui.keys import PRESS_BY_KEY, REACH
+from medlora.ui.keys import page_script
 from medlora.ui.launch import Hosting
 from medlora.ui.open_page import OpenPage
 from medlora.ui.recall import Strips, choose_tab, wire_fields, wire_recall
@@ -92,9 +94,11 @@ def build_page(workspace: Workspace, hosting: Hosting | None = None) -> OpenPage
     device = DeviceWatch(workspace)
     device.start()
     with gr.Blocks(title="medlora", analytics_enabled=False, delete_cache=(3600, 86400)) as demo:
+        demo.default_config = Description(demo)
         memory = browser_memory()
+        build_link()
         header = words(show_header(None, local=not hosting.banner), elem_id="header")
-        running = words(elem_id="running")
+        running = words(elem_id="running", pressed=True)
         style = words(show_banner(hosting.banner))
         newcomer = build_guide()
         if hosting.hub_login:
@@ -131,6 +135,7 @@ def build_page(workspace: Workspace, hosting: Hosting | None = None) -> OpenPage
         begin_to_remember(recalled(demo.load, begin, memory, strips.both))
         opened = wire_recall(demo, tabs, strips, memory, chat)
         wire_guide(newcomer, tabs, strip, memory, opened, workspace)
+        drop_lone_frames(demo)
     return OpenPage(demo, chat, hosting.identity or Everyone(OWNER))
 
 
@@ -188,12 +193,20 @@ def _wire_openings(tabs: Tabs, pages: Pages, chat: ChatService) -> None:
     workspace = chat.workspace
     train, talk, library = tabs.train, tabs.chat, tabs.adapters
     train_tab.wire_opening(train, pages.train, workspace, tabs.data.shown, _stored_name)
-    pages.configure.select(lambda: True, None, tabs.configure.visited, **POLL).then(
+    configure = tabs.configure
+    kept = [gr.skip()] * (2 + len(configure.opened))
+    pages.configure.select(
+        guarded(lambda visited: configure_tab.open_first(workspace, visited) or kept),
+        configure.visited,
+        [configure.visited, configure.seen, *configure.opened],
+        **POLL,
+    ).then(
         guarded(lambda text: configure_tab.trace_memory(workspace, text)),
-        tabs.configure.text,
-        tabs.configure.forecast,
+        configure.text,
+        configure.forecast,
         **POLL,
     )
+    pages.chat.select(None, None, talk.log, js=APPEAR, **POLL)
     pages.chat.select(
         guarded(lambda speaker: chat_speakers.offer_speakers(workspace, speaker), needs=Permission.CHAT),
         talk.speaker,
@@ -282,15 +295,6 @@ def _wire_refresh(
     demo.load(guarded(refresh, needs=Permission.CHAT), shown, [*heads, shown], **POLL)
     keeping = guarded(lambda: draw_keeping(workspace))
     demo.load(keeping, None, tabs.data.keeping.drawn, **POLL)
-    configure = tabs.configure
-    opened = demo.load(guarded(lambda: configure_tab.open_draft(workspace)), None, configure.opened, **POLL)
-    opened.then(
-        guarded(lambda text: configure_tab.draw_forecast(workspace, text)),
-        configure.text,
-        configure.forecast,
-        **POLL,
-    )
     rater = guarded(lambda: rating_panel.offer_rater(workspace), needs=Permission.RATE)
     demo.load(rater, None, tabs.rating.rater, **POLL)
-    for script in (PRESS_BY_KEY, REACH.read_text(encoding="utf-8")):
-        demo.load(None, None, None, js=script)
+    demo.load(None, None, None, js=page_script())

@@ -137,9 +137,8 @@ def remember_this(event: Callable[..., Any], key: str, value: str) -> Any:
 
 def remember_selected(strip: gr.Tabs, key: str) -> None:
     """Keep which tab of the strip is selected."""
-    for tab in strip.children:
-        if isinstance(tab, gr.Tab):
-            tab.select(None, None, None, js=_KEEP_SELECTED % (key, strip.elem_id), **POLL)
+    turned = [tab.select for tab in strip.children if isinstance(tab, gr.Tab)]
+    gr.on(turned, None, None, None, js=_KEEP_SELECTED % (key, strip.elem_id), **POLL)
 
 
 def remember_fields(speaker: Any, fields: Sequence[Any]) -> None:
@@ -148,8 +147,8 @@ def remember_fields(speaker: Any, fields: Sequence[Any]) -> None:
     Why not the widgets' `input`: Gradio does not tell of the first one after an update by the app.
     """
     speaker.change(None, speaker, None, js=_CHANGE % _KEEP_SPEAKER, **POLL)
-    for widget in fields:
-        widget.change(None, [speaker, *fields], None, js=_CHANGE % _KEEP_FIELDS, **POLL)
+    changes = [widget.change for widget in fields]
+    gr.on(changes, None, [speaker, *fields], None, js=_CHANGE % _KEEP_FIELDS, **POLL)
 
 
 def begin_to_keep_fields(described: Any, speaker: Any) -> None:

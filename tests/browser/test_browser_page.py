@@ -1,6 +1,7 @@
 """The page as a browser meets it: what it loads, what it refuses, how it opens."""
 
 import os
+import re
 import time
 import urllib.error
 import urllib.request
@@ -8,7 +9,10 @@ from collections.abc import Callable
 
 import pytest
 
+from medlora.services import configure
+from medlora.workspace import Workspace
 from tests.browser.conftest import App, Visit
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.browser
 Visitor = Callable[[App], Visit]
@@ -67,6 +71,32 @@ def test_the_guide_is_there_until_it_is_skipped_and_stays_away_in_that_browser_a
     page.wait_for_function("JSON.parse(localStorage.medlora).guide === 'off'")
     assert not page.locator("#guide").is_visible()
     visit(shared_app).open().locator("#guide").wait_for()
+
+
+def test_a_setting_is_written_with_enter_or_by_leaving_it_and_the_template_takes_both_back(
+    shared_app: App, visit: Visitor
+) -> None:
+    guest = visit(shared_app)
+    page = guest.open()
+    guest.show("Configure")
+    page.locator("#config-text .cm-content", has_text="base_model_name").wait_for()
+    workspace = Workspace.open(shared_app.home)
+    before = configure.load_draft(workspace).text
+    for key, value, leave in (("num_train_epochs", "7", "Enter"), ("max_steps", "11", "Tab")):
+        field = page.locator(f"#set-training-{key.replace('_', '-')}").get_by_role("textbox")
+        field.fill(value)
+        field.press(leave)
+        # Until the form is filled from the text: what is typed meanwhile is taken back.
+        page.locator("#config-origins tr", has_text=re.compile(rf"{key}\s*{value}")).wait_for()
+        assert f"{key}: {value}" in configure.load_draft(workspace).text
+    page.locator("#config-reset").click()
+    page.locator("#config-replace", has_text="Replace it with the template?").wait_for()
+    page.locator("#config-replace-no").press("Enter")
+    page.locator("#config-replace").wait_for(state="hidden")
+    page.locator("#config-reset").click()
+    page.locator("#config-replace-yes").click()
+    wait_until(lambda: configure.load_draft(workspace).text == before, 30)
+    assert guest.complaints == []
 
 
 def test_a_foreign_host_or_origin_is_refused_and_nothing_else_of_the_computer_is_served(

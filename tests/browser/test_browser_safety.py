@@ -63,6 +63,7 @@ def _ask(guest: Visit, adapter: str, message: str) -> tuple[str, str]:
     page.get_by_role("option", name=adapter, exact=True).click()
     page.locator("#chat-system textarea").and_(page.get_by_role("textbox")).wait_for()
     page.wait_for_function("document.querySelector('#chat-system textarea').value === ''")
+    page.locator("#chat-log").wait_for()
     page.evaluate(_WATCH)
     page.get_by_role("textbox", name="Message", exact=True).fill(message)
     page.locator("#chat-send").click()

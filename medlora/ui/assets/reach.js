@@ -131,6 +131,11 @@
     event.preventDefault();
     tabs[(to + tabs.length) % tabs.length].focus();
   });
+  // Enter (in a box of several lines Shift+Enter) is for these boxes what leaving them is.
+  document.addEventListener('keydown', (event) => {
+    const box = event.key === 'Enter' && !event.isComposing && event.target.closest?.('.ml-enter input, .ml-enter textarea');
+    if (box && (box.tagName === 'INPUT' || event.shiftKey)) box.dispatchEvent(new FocusEvent('blur'));
+  });
 
   let asked = false;
   const ask = () => {

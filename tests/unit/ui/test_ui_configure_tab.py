@@ -27,6 +27,14 @@ def test_the_tab_opens_with_a_template_that_suits_the_machine(workspace: Workspa
     assert "base_model_name: starter" in text
 
 
+def test_only_the_first_opening_of_a_page_draws_the_tab(workspace: Workspace) -> None:
+    visited, seen, *drawn = configure_tab.open_first(workspace, False)
+    chosen, audience, text, *rest = configure_tab.open_draft(workspace)
+    assert visited is True and seen == text and drawn[:2] == [chosen, audience] and drawn[3:] == rest
+    assert drawn[2]["value"] == text and drawn[2]["visible"] is True
+    assert configure_tab.open_first(workspace, True) == []
+
+
 def test_a_problem_is_shown_with_its_line_and_the_form_waits(workspace: Workspace) -> None:
     problems, origins, _, *fields = configure_tab.draw(workspace, "lora:\n  r: -4\n")
     assert "1 problem to mend" in problems and "<b>Line 2</b>" in problems and "lora.r" in problems

@@ -108,7 +108,7 @@ def test_a_guest_posts_nothing_but_events(ws: Workspace) -> None:
     assert client(Everyone(OWNER)).post("/gradio_api/upload").text == "/admin"
 
 
-_LIST_LOOSE = """
+_LIST_ODD = """
 from medlora.services.chat import ChatService
 from medlora.ui.page import build_page
 from medlora.workspace import Workspace
@@ -120,16 +120,27 @@ assert len(functions) - len(loose) > 20
 for function in loose:
     held = [cell.cell_contents for cell in getattr(function, "__closure__", None) or ()]
     if any(isinstance(value, Workspace | ChatService) for value in held):
-        print(function.__qualname__)
+        print("loose:", function.__qualname__)
+unseen = [block for block in page.demo.fns.values() if block.show_progress == "hidden"]
+assert len(unseen) > 100
+for block in unseen:
+    told = [type(widget).__name__ for widget in block.show_progress_on or block.outputs]
+    if block.show_progress_on != [] and told != ["Chatbot"]:
+        print("tells how far it is:", block.targets, told)
 page.chat.close()
 """
 
 
-def test_every_event_that_touches_the_app_is_locked_unless_it_says_for_whom(ws: Workspace) -> None:
-    """What is not behind `guarded` may only move the page: it holds neither a workspace nor the chat."""
+def test_every_event_is_locked_unless_it_says_for_whom_and_a_hidden_one_tells_no_widget(
+    ws: Workspace,
+) -> None:
+    """What is not behind `guarded` may only move the page: it holds neither a workspace nor the chat.
+
+    What a hidden event tells a widget nobody sees, and the page looks for that widget again and again.
+    """
     environment = {**os.environ, "MEDLORA_HOME": str(ws.home)}
     done = subprocess.run(
-        [sys.executable, "-c", _LIST_LOOSE],
+        [sys.executable, "-c", _LIST_ODD],
         env=environment,
         capture_output=True,
         text=True,

@@ -1,5 +1,6 @@
 """The environment of the app, and what it refuses."""
 
+import gc
 import os
 import subprocess
 import sys
@@ -70,6 +71,7 @@ assert "gradio" not in sys.modules
 assert os.environ["GRADIO_ANALYTICS_ENABLED"] == "False"
 assert os.environ["GRADIO_TEMP_DIR"] == str(uploads)
 assert os.environ["HF_HUB_DISABLE_TELEMETRY"] == "1"
+assert int(os.environ["GRADIO_ANALYTICS_CACHE_FREQUENCY"]) > 10**9
 assert os.listdir(".") == []
 assert os.umask(0o077) == 0o077
 """
@@ -90,3 +92,13 @@ def test_the_watch_over_the_runs_outlives_a_bad_look(monkeypatch: pytest.MonkeyP
 
     watch_runs(look, ended)
     assert len(looks) == 3
+
+
+def test_what_the_app_starts_with_is_never_looked_through_again() -> None:
+    try:
+        with launch.without_collection():
+            assert not gc.isenabled()
+        assert gc.isenabled()
+        assert gc.get_freeze_count() > 0
+    finally:
+        gc.unfreeze()
