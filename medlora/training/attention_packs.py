@@ -11,8 +11,12 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
+import numpy as np
 import torch
+
+Places = np.ndarray[Any, np.dtype[np.int64]]
 
 # Longer ones are cheaper in blocks of rows, which leave out most of what the mask throws away.
 LONGEST = 256
@@ -26,6 +30,8 @@ _STEP = 16
 class Pack:
     """Where each row of the packed tensors comes from, and where it goes; all are indices of flat rows.
 
+    Why numpy's arrays: they are kept from layer to layer, and a memory trace has tensors of its own kind.
+
     The packed rows are those of (kv_heads, sequences, heads / kv_heads, longest), and of keys and values
     those of (kv_heads, sequences, longest).
     spans: the tokens [first, end) of each sequence, in order. count: how many tokens they have together.
@@ -38,32 +44,32 @@ class Pack:
     batch: int
     longest: int
     count: int
-    queries: torch.Tensor
-    keys: torch.Tensor
-    incoming: torch.Tensor
-    fillers: torch.Tensor
-    outgoing: torch.Tensor
-    to_queries: torch.Tensor
-    to_keys: torch.Tensor
+    queries: Places
+    keys: Places
+    incoming: Places
+    fillers: Places
+    outgoing: Places
+    to_queries: Places
+    to_keys: Places
 
-    def rows(self, of: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+    def rows(self, of: torch.Tensor, places: Places) -> torch.Tensor:
         """The rows at those places, one packed sequence of one key head after another.
 
         Shapes: of (…, head_dim); result (kv_heads * sequences, rows, head_dim).
         """
         flat = of.reshape(-1, of.shape[-1])
-        return flat.index_select(0, places).view(self.batch, -1, of.shape[-1])
+        return flat.index_select(0, torch.tensor(places)).view(self.batch, -1, of.shape[-1])
 
-    def give_back(self, packed: torch.Tensor, places: torch.Tensor, into: torch.Tensor) -> None:
+    def give_back(self, packed: torch.Tensor, places: Places, into: torch.Tensor) -> None:
         """Write packed rows to where the tokens of these sequences lie.
 
         Shapes: packed (…, w), into (n, tokens, m * w), places (n * count * m,).
         """
         flat = packed.view(-1, packed.shape[-1])
         if self.count == into.shape[1]:
-            torch.index_select(flat, 0, places, out=into.view(-1, packed.shape[-1]))
+            torch.index_select(flat, 0, torch.tensor(places), out=into.view(-1, packed.shape[-1]))
             return
-        gathered, begin = flat.index_select(0, places).view(into.shape[0], self.count, -1), 0
+        gathered, begin = flat.index_select(0, torch.tensor(places)).view(into.shape[0], self.count, -1), 0
         for first, end in self.spans:
             into[:, first:end] = gathered[:, begin : begin + end - first]
             begin += end - first
@@ -93,23 +99,22 @@ def pack_sequences(
 def _pack(spans: Sequence[tuple[int, int]], tokens: int, heads: int, groups: int) -> Pack:
     lengths = [end - first for first, end in spans]
     count, longest, group = len(spans), -(-max(lengths) // _STEP) * _STEP, heads // groups
-    places = torch.tensor([[min(first + i, end - 1) for i in range(longest)] for first, end in spans])
-    filled = torch.tensor([[i >= length for i in range(longest)] for length in lengths])
-    head = torch.arange(heads).view(groups, 1, group, 1)
-    packed = torch.arange(groups * count * group * longest).view(groups, count, group, longest)
-    real = ~filled
-    of_heads = packed.permute(0, 2, 1, 3).reshape(heads, count, longest)[:, real]
-    of_keys = torch.arange(groups * count * longest).view(groups, count, longest)[:, real]
+    places = np.array([[min(first + i, end - 1) for i in range(longest)] for first, end in spans])
+    filled = np.array([[i >= length for i in range(longest)] for length in lengths])
+    head = np.arange(heads).reshape(groups, 1, group, 1)
+    packed = np.arange(groups * count * group * longest).reshape(groups, count, group, longest)
+    of_heads = packed.transpose(0, 2, 1, 3).reshape(heads, count, longest)[:, ~filled]
+    of_keys = np.arange(groups * count * longest).reshape(groups, count, longest)[:, ~filled]
     return Pack(
         spans=tuple(spans),
         batch=groups * count,
         longest=longest,
         count=sum(lengths),
-        queries=(head * tokens + places[None, :, None]).flatten(),
-        keys=(torch.arange(groups)[:, None, None] * tokens + places).flatten(),
-        incoming=(places[None, :, None] * heads + head).flatten(),
-        fillers=packed.permute(1, 3, 0, 2)[filled].flatten(),
-        outgoing=of_heads.t().flatten(),
-        to_queries=of_heads.flatten(),
-        to_keys=of_keys.flatten(),
+        queries=(head * tokens + places[None, :, None]).ravel(),
+        keys=(np.arange(groups)[:, None, None] * tokens + places).ravel(),
+        incoming=(places[None, :, None] * heads + head).ravel(),
+        fillers=packed.transpose(1, 3, 0, 2)[filled].ravel(),
+        outgoing=of_heads.T.ravel(),
+        to_queries=of_heads.ravel(),
+        to_keys=of_keys.ravel(),
     )

@@ -112,7 +112,7 @@ class SequenceAttention:
         gradient, queries, keys, values, chances = given
         g_queries, g_keys, g_values = reached
         incoming = pack.rows(gradient, pack.incoming)
-        incoming.view(-1, gradient.shape[-1]).index_fill_(0, pack.fillers, 0.0)
+        incoming.view(-1, gradient.shape[-1]).index_fill_(0, torch.tensor(pack.fillers), 0.0)
         g_chances = torch.bmm(incoming, pack.rows(values, pack.keys).transpose(1, 2))
         g_scores = self.kernels.softmax_back(g_chances, chances, self.scale)
         to_queries = torch.bmm(g_scores, pack.rows(keys, pack.keys))
