@@ -156,7 +156,7 @@ class OutputJudge:
             if rule.only_after_finding and not self._alarmed:
                 continue
             found = _search(rule, read.marked if rule.marked else read.plain, edge, begun)
-            if found is None or (rule.beside and not _names_sign(rule.beside, read.plain.text, text)):
+            if found is None:
                 continue
             finding = self._finding(rule, found)
             if rule.withholds or self._strict:
@@ -215,25 +215,28 @@ def _search(rule: OutputRule, line: Line, edge: int, begun: int) -> str | None:
 
 def _is_taken_back(rule: OutputRule, line: Line, found: re.Match[str]) -> bool:
     """Whether the words of the same sentence say that a match is meant otherwise."""
-    start = line.sentences[bisect_right(line.sentences, found.start()) - 1]
+    number = bisect_right(line.sentences, found.start()) - 1
+    start, before = line.sentences[number], line.sentences[max(0, number - 1)]
     after = bisect_right(line.sentences, found.end() - 1)
-    end = line.sentences[after] if after < len(line.sentences) else len(line.text)
+    borders = (*line.sentences, len(line.text), len(line.text))
+    end, next_end = borders[after], borders[after + 1]
     return bool(
         (rule.unless_before and rule.unless_before.search(line.text[start : found.start()]))
         or (rule.unless_after and rule.unless_after.match(line.text[found.end() : end]))
         or (rule.unless_in and rule.unless_in.search(line.text[start:end]))
+        or (rule.beside and not _names_sign(rule.beside, line.text[before:next_end]))
     )
 
 
-def _names_sign(listed: re.Pattern[str], plain: str, text: str) -> bool:
-    """Whether a piece names a sign of an emergency or a crisis, in whatever sense.
+def _names_sign(listed: re.Pattern[str], sentence: str) -> bool:
+    """Whether a sentence, or one beside it, names a sign of an emergency or a crisis, in whatever sense.
 
     Why the catalogue: what a person may describe in so many words, an answer may call harmless in as many.
     """
-    if listed.search(plain):
+    if listed.search(sentence):
         return True
     catalogue = load_catalogue()
-    reading = Reading(catalogue, catalogue.tokenizer.read(text, 0, Tokens()))
+    reading = Reading(catalogue, catalogue.tokenizer.read(sentence, 0, Tokens()))
     return any(match.rule.level >= Level.DEFER for match in reading.match())
 
 
