@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -89,3 +91,12 @@ def test_other_machines_are_told_how_to_join(run: RunPaths) -> None:
         "--node-rank=NUMBER --nproc-per-node=4 --master-addr=10.0.0.5 --master-port=29500 --max-restarts=0 "
         f"-m medlora.training.rank {run.root}"
     )
+
+
+def test_a_process_that_failed_is_gone_whatever_would_still_wait() -> None:
+    stuck = (
+        "import atexit, runpy, sys, time; atexit.register(time.sleep, 600); sys.argv = ['rank']; "
+        "runpy.run_module('medlora.training.rank', run_name='__main__')"
+    )
+    done = subprocess.run([sys.executable, "-c", stuck], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, "usage: torchrun" in done.stderr) == (2, True)
