@@ -105,3 +105,6 @@ def test_a_look_at_the_templates_changes_nothing_and_asks_nothing(workspace: Wor
     assert configure_tab.choose(workspace, "starter") == [gr.skip()] * 4
     assert "Replace it with the template?" in str(configure_tab.choose(workspace, "default"))
     assert configure.load_draft(workspace).text == "base_template: starter\n"
+    assert "Replace it with the template?" in str(configure_tab.begin_again(workspace, "starter"))
+    configure.start_draft(workspace, "starter")
+    assert "base_model_name: starter" in configure_tab.begin_again(workspace, "starter")[0]
