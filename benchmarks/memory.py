@@ -6,6 +6,7 @@ Every case is a run of two steps in a process of its own. Measured is what the p
 the model was loaded to its peak; forecast is the total that `config estimate` gives for that step, less what
 the process held before. So the libraries flatter no figure. Pages of the model's file that are mapped while
 it is read do not count where the system tells them apart (Linux): it takes them back when memory is short.
+Where the weights stay as they are in the file, its pages are the weights, and count once.
 """
 
 from __future__ import annotations
@@ -68,6 +69,11 @@ class Trial:
     dropout: float = 0.05
     rank: int = 16
     flat: bool = True
+
+    @property
+    def keeps_the_file(self) -> bool:
+        """Whether the weights stay as in the file (bfloat16), so that its pages are the weights."""
+        return self.dtype == "bfloat16" and not self.four_bit
 
     @property
     def title(self) -> str:
@@ -170,6 +176,8 @@ def measure(ws: Workspace, trial: Trial) -> dict[str, float]:
     if process.returncode:
         raise SystemExit(f"{trial.title}: the run failed\n{run.log.read_text(encoding='utf-8')[-3000:]}")
     before = next(event["memory_before_gib"] for event in read_events(run) if event["kind"] == "held")
+    if trial.keeps_the_file:
+        grown_gib += sum(file.stat().st_size for file in model.glob("*.safetensors")) / GIB
     return {"memory_before_gib": before, "grown_gib": grown_gib}
 
 

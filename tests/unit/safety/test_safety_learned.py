@@ -34,7 +34,7 @@ def test_the_same_messages_give_the_same_weights() -> None:
     "text",
     [
         "he keeps sliding off the chair sideways and his talk sounds like porridge",
-        "my aunt leans sideways like a tent and her talk is porridge",
+        "after eating satay my lips are tingling and my voice changed",
     ],
 )
 def test_a_danger_in_words_no_rule_lists_is_referred_and_never_more(text: str) -> None:
@@ -47,7 +47,7 @@ def test_a_danger_in_words_no_rule_lists_is_referred_and_never_more(text: str) -
 
 
 def test_words_that_lean_to_a_crisis_get_a_referral_that_names_the_helpline() -> None:
-    text = "gave my hamster to my cousin today she doesn't know why"
+    text = "i dont feel like i belong on earth"
     decision = assess([{"role": "user", "content": text}], Policy.from_settings({"country": "US"}))
     assert decision.level is Level.DEFER and decision.message_key == "distress"
     assert decision.message is not None and "988" in decision.message
