@@ -27,6 +27,7 @@ from typing import Any
 
 import psutil
 import torch
+from safetensors import safe_open
 from transformers import AutoConfig, AutoModelForCausalLM
 
 CHECKOUT = Path(__file__).resolve().parents[1]
@@ -69,11 +70,6 @@ class Trial:
     dropout: float = 0.05
     rank: int = 16
     flat: bool = True
-
-    @property
-    def keeps_the_file(self) -> bool:
-        """Whether the weights stay as in the file (bfloat16), so that its pages are the weights."""
-        return self.dtype == "bfloat16" and not self.four_bit
 
     @property
     def title(self) -> str:
@@ -176,9 +172,22 @@ def measure(ws: Workspace, trial: Trial) -> dict[str, float]:
     if process.returncode:
         raise SystemExit(f"{trial.title}: the run failed\n{run.log.read_text(encoding='utf-8')[-3000:]}")
     before = next(event["memory_before_gib"] for event in read_events(run) if event["kind"] == "held")
-    if trial.keeps_the_file:
-        grown_gib += sum(file.stat().st_size for file in model.glob("*.safetensors")) / GIB
+    grown_gib += _kept_in_the_file(trial, model) / GIB
     return {"memory_before_gib": before, "grown_gib": grown_gib}
+
+
+def _kept_in_the_file(trial: Trial, model: Path) -> int:
+    """Bytes of the weights that stay as the file has them (bfloat16), so that its pages are the weights."""
+    if trial.dtype != "bfloat16":
+        return 0
+    total = 0
+    for file in model.glob("*.safetensors"):
+        with safe_open(file, "pt") as weights:
+            for name in weights.keys():  # noqa: SIM118
+                part = weights.get_tensor(name)
+                if not trial.four_bit or "_proj" not in name:
+                    total += part.numel() * part.element_size()
+    return total
 
 
 def _watch(run: RunPaths, process: subprocess.Popen[bytes]) -> float:

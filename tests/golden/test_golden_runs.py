@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import string
 import threading
 import time
 
@@ -165,13 +166,19 @@ def test_early_stopping_ends_a_run_that_gets_no_better(kit: Kit) -> None:
 
 
 def test_the_best_adapter_is_published_rather_than_the_last(kit: Kit) -> None:
+    """Each row is about a letter of its own: learning some makes the held-back ones less likely."""
+    rows = (
+        {"instruction": f"Say {letter}", "response": f"{letter} " * 20} for letter in string.ascii_letters
+    )
+    kit.data.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     config = kit.config(
         training={
-            "learning_rate": 1.0,
+            "learning_rate": 1e-2,
             "lr_scheduler_type": "constant",
             "eval_steps": 2,
             "save_steps": 2,
             "save_total_limit": 2,
+            "seed": 1,
         }
     )
     run = kit.make_run(config, SETUP)
