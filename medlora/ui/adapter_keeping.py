@@ -37,10 +37,24 @@ class KeepingCard:
 # Handlers
 
 
-def draw(workspace: Workspace, name: str | None) -> list[Update]:
-    """The name and the notes as they are kept."""
+def closed() -> Update:
+    """The question, answered."""
+    return gr.update(value="", visible=False)
+
+
+def draw(workspace: Workspace, name: str | None, question: str | None) -> list[Update]:
+    """The name and the notes as they are kept.
+
+    question: what is asked at the moment. Only a question about another adapter is closed: one about this
+    adapter may have been opened while this was on its way.
+    """
     notes = adapters.show(workspace, name).notes if name else ""
-    return [name or "", notes, "", gr.update(visible=False)]
+    of_another = question and (not name or _ask(name) != question)
+    return [name or "", notes, "", closed() if of_another else gr.skip()]
+
+
+def _ask(name: str) -> str:
+    return f"<p>Delete <strong>{present.text(name)}</strong> for good? Runs and datasets stay.</p>"
 
 
 def save_notes(workspace: Workspace, name: str | None, notes: str) -> list[Update]:
@@ -53,8 +67,7 @@ def save_notes(workspace: Workspace, name: str | None, notes: str) -> list[Updat
 
 def ask_to_delete(name: str) -> list[Update]:
     """The question before an adapter is gone for good."""
-    question = f"<p>Delete <strong>{present.text(name)}</strong> for good? Runs and datasets stay.</p>"
-    return [gr.update(visible=True), question]
+    return [gr.update(visible=True), _ask(name)]
 
 
 # Layout and wiring
@@ -93,5 +106,5 @@ def wire_keeping_card(part: KeepingCard, chosen: gr.Dropdown, workspace: Workspa
         **SILENT,
     )
     part.delete.click(guarded(ask_to_delete), chosen, [part.sure.box, part.sure.question], **POLL)
-    part.sure.no.click(lambda: gr.update(visible=False), None, part.sure.box, **POLL)
+    part.sure.no.click(closed, None, part.sure.box, **POLL)
     return [noted]

@@ -82,9 +82,9 @@ def draw(workspace: Workspace, chosen: str | None, search: str | None = "") -> l
     ]
 
 
-def describe(workspace: Workspace, chosen: str | None) -> list[Update]:
+def describe(workspace: Workspace, chosen: str | None, question: str | None) -> list[Update]:
     """All that is told of the chosen adapter alone."""
-    return [*release_card.draw(workspace, chosen), *adapter_keeping.draw(workspace, chosen)]
+    return [*release_card.draw(workspace, chosen), *adapter_keeping.draw(workspace, chosen, question)]
 
 
 # Layout and wiring
@@ -129,7 +129,7 @@ def wire_adapters_tab(tab: AdaptersTab, workspace: Workspace, page: gr.Tab, time
 
     def delete(name: str, search: str) -> list[Update]:
         adapter_library.delete(workspace, name)
-        return [gr.update(visible=False), *draw(workspace, None, search)]
+        return [adapter_keeping.closed(), *draw(workspace, None, search)]
 
     def rename(name: str, new_name: str, search: str) -> list[Update]:
         card_of = adapter_library.rename(workspace, name, new_name)
@@ -151,8 +151,8 @@ def wire_adapters_tab(tab: AdaptersTab, workspace: Workspace, page: gr.Tab, time
         ]
 
     looked: dict[str, Any] = {"inputs": tab.looked_for, "outputs": tab.drawn, **POLL}
-    detail: dict[str, Any] = {"inputs": tab.chosen, "outputs": tab.detailed, **POLL}
-    described = guarded(lambda chosen: describe(workspace, chosen))
+    detail: dict[str, Any] = {"inputs": [tab.chosen, tab.keeping.sure.box], "outputs": tab.detailed, **POLL}
+    described = guarded(lambda chosen, question: describe(workspace, chosen, question))
     # Why the release alone when the tab is opened again: what is being typed below it stays.
     stands = guarded(lambda chosen: release_card.look(workspace, chosen))
     page.select(guarded(redraw), **looked).then(stands, tab.chosen, tab.release.looked, **POLL)

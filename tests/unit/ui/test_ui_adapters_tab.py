@@ -7,6 +7,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import gradio as gr
 import pytest
 
 from medlora.errors import UserError
@@ -159,6 +160,15 @@ def test_notes_are_kept_and_said_to_be(ws: Workspace) -> None:
         "For May",
         '<p class="ml-done">Notes saved.</p>',
     ]
-    assert adapter_keeping.draw(ws, "kind")[:2] == ["kind", "For May"]
+    assert adapter_keeping.draw(ws, "kind", "")[:2] == ["kind", "For May"]
     assert json.loads((ws.adapter("kind") / "notes.json").read_text("utf-8")) == {"text": "For May"}
     assert adapter_export.list_merges(ws) == []
+
+
+def test_a_late_look_closes_the_question_about_another_adapter_only(ws: Workspace) -> None:
+    asked = adapter_keeping.ask_to_delete("kind")[1]
+    assert adapter_keeping.draw(ws, "kind", asked)[-1] == gr.skip()
+    assert adapter_keeping.draw(ws, "kind", "")[-1] == gr.skip()
+    other = adapter_keeping.ask_to_delete("gone")[1]
+    assert adapter_keeping.draw(ws, "kind", other)[-1] == gr.update(value="", visible=False)
+    assert adapter_keeping.draw(ws, None, asked)[-1] == gr.update(value="", visible=False)
