@@ -20,7 +20,7 @@ from benchmarks.comparison import OURS, Case, Result, check_rows, check_tokens
 from benchmarks.peers.job import Job, mark, read_answer
 from medlora.config.schema import Config
 from medlora.runs.events import read_events
-from medlora.runs.process import LEAN_ALLOCATION
+from medlora.runs.process import FAST_ALLOCATION, LEAN_ALLOCATION
 from medlora.runs.stop import request_stop
 from medlora.runs.store import RunRequest, create_run
 from medlora.workspace import RunPaths, Workspace
@@ -98,7 +98,7 @@ def run_ours(bench: Bench, case: Case, number: int) -> Result:
         bench.ws, RunRequest(config=config, dataset=dataset, adapter_name=OURS, skip_bad_rows=True)
     )
     environment = bench.environment(case) | {"PYTHONPATH": str(CHECKOUT), "MEDLORA_DEVICE": "cpu"}
-    lean = LEAN_ALLOCATION if config["training"]["gradient_checkpointing"] else {}
+    lean = LEAN_ALLOCATION if config["training"]["gradient_checkpointing"] else FAST_ALLOCATION
     began = time.time()
     with run.log.open("ab") as log:
         process = subprocess.Popen(

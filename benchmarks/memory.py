@@ -37,7 +37,7 @@ from medlora.config.memory import GIB, Device, from_trace, saves_memory  # noqa:
 from medlora.config.schema import Config  # noqa: E402
 from medlora.jobs.memory import Case, trace  # noqa: E402
 from medlora.runs.events import read_events  # noqa: E402
-from medlora.runs.process import LEAN_ALLOCATION  # noqa: E402
+from medlora.runs.process import FAST_ALLOCATION, LEAN_ALLOCATION  # noqa: E402
 from medlora.runs.store import RunRequest, create_run  # noqa: E402
 from medlora.training.device import Setup  # noqa: E402
 from medlora.workspace import RunPaths, Workspace  # noqa: E402
@@ -166,7 +166,7 @@ def measure(ws: Workspace, trial: Trial) -> dict[str, float]:
             [sys.executable, "-m", "medlora.training.worker", str(run.root)],
             stdout=log, stderr=log, cwd=ws.home,
             env=os.environ | {"PYTHONPATH": str(CHECKOUT), "MEDLORA_DEVICE": "cpu"}
-            | (LEAN_ALLOCATION if saves_memory(config) else {}),
+            | (LEAN_ALLOCATION if saves_memory(config) else FAST_ALLOCATION),
         )  # fmt: skip
         grown_gib = _watch(run, process)
     if process.returncode:

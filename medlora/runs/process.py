@@ -69,6 +69,8 @@ def is_alive(pid: int | None, start: float | None, run_id: str | None = None) ->
 # longer; without it glibc keeps the holes: a run took half as much again, in 4 bits two thirds more (every
 # weight is unpacked for its product and freed after it), with checkpointing thrice as much.
 LEAN_ALLOCATION = {"MALLOC_MMAP_THRESHOLD_": str(2**20)}
+# Else PyTorch asks for huge pages for its large blocks: a step on a CPU took an eighth less, in equal bits.
+FAST_ALLOCATION = {"THP_MEM_ALLOC_ENABLE": "1"}
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,7 @@ def spawn_worker(ws: Workspace, run: RunPaths, launch: Launch | None = None) -> 
             stderr=log,
             cwd=make_private(ws.empty),
             env=worker_environment(ws, os.environ, offline=launch.offline, keeps=launch.keeps)
-            | (LEAN_ALLOCATION if launch.lean else {})
+            | (LEAN_ALLOCATION if launch.lean else FAST_ALLOCATION)
             | dict(launch.gpus),
             start_new_session=True,
             creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)
