@@ -1,5 +1,6 @@
 """The page with something on it: what axe finds, and what a browser remembers of its visitor."""
 
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -51,6 +52,14 @@ def fill(page: Page, place: str) -> None:
         page.locator("#safety-entries td").first.wait_for()
 
 
+def lasting(page: Page) -> list[str]:
+    """What axe still finds when the page has had its time: it mends new parts a moment after they came."""
+    until = time.monotonic() + 20
+    while (found := page.evaluate(ASK_AXE)) and time.monotonic() < until:
+        page.wait_for_timeout(250)
+    return list(found)
+
+
 def look(page: Page, place: str) -> list[str]:
     """What axe finds and what is too wide, in both modes and at both widths."""
     found = []
@@ -60,7 +69,7 @@ def look(page: Page, place: str) -> list[str]:
         page.emulate_media(color_scheme=mode)  # type: ignore[arg-type]
         page.wait_for_function(IS_DARK, arg=mode == "dark")
         page.wait_for_function(REACHABLE)  # the page looks at its scrolling parts soon after a change
-        found += [f"{place}, {mode}, {size['width']}: {one}" for one in page.evaluate(ASK_AXE)]
+        found += [f"{place}, {mode}, {size['width']}: {one}" for one in lasting(page)]
         if page.evaluate("document.documentElement.scrollWidth") > size["width"]:
             found.append(f"{place} is wider than {size['width']}")
     page.set_viewport_size(DESK)  # type: ignore[arg-type]
