@@ -69,7 +69,7 @@ def is_alive(pid: int | None, start: float | None, run_id: str | None = None) ->
 # longer; without it glibc keeps the holes: a run took half as much again, in 4 bits two thirds more (every
 # weight is unpacked for its product and freed after it), with checkpointing thrice as much.
 LEAN_ALLOCATION = {"MALLOC_MMAP_THRESHOLD_": str(2**20)}
-# Else PyTorch asks for huge pages for its large blocks: a step on a CPU takes some percent less, in equal bits.
+# Else PyTorch asks for huge pages for its large blocks: a step on a CPU takes a little less, in equal bits.
 FAST_ALLOCATION = {"THP_MEM_ALLOC_ENABLE": "1"}
 
 
