@@ -13,11 +13,13 @@ Messages read `place: field: what is wrong (got X); what to do`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import difflib
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 Severity = Literal["error", "notice"]
+_MOST_NAMES = 20
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,19 @@ class DataError(UserError):
 
 class NotFoundError(UserError):
     """A dataset, run, adapter or template of that name does not exist."""
+
+    @classmethod
+    def among(cls, wrong: str, name: str, known: Iterable[str]) -> NotFoundError:
+        """The error for a name that is not among those there are, with the likeliest one meant.
+
+        wrong: place and fault, such as `adapter: there is none of this name`.
+        """
+        names = list(known)
+        near = difflib.get_close_matches(name, names, n=1)
+        meant = f"did you mean {near[0]}? There" if near else "there"
+        more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
+        there = f"are: {', '.join(names[:_MOST_NAMES])}{more}" if names else "are none yet"
+        return cls(f"{wrong} (got {name[:80]!r}); {meant} {there}")
 
 
 class RunFailedError(MedloraError):

@@ -31,7 +31,11 @@ def check_name(name: str, what: str) -> str:
     Raises: UserError for anything else: separators, `..`, control characters, device names of Windows.
     """
     stem = name.split(".", 1)[0].lower()
-    if not _NAME.fullmatch(name) or name.endswith(".") or ".." in name or stem in _RESERVED:
+    if stem in _RESERVED:
+        raise UserError(
+            f"{what}: the name belongs to a device on Windows (got {name[:80]!r}); choose another"
+        )
+    if not _NAME.fullmatch(name) or name.endswith(".") or ".." in name:
         raise UserError(
             f"{what}: the name is not usable (got {name[:80]!r}); "
             "use 1 to 64 letters, digits, '.', '_' or '-', starting with a letter or digit"

@@ -108,8 +108,8 @@ class Users:
 
     def _named(self, users: dict[str, User], name: str) -> str:
         if name.casefold() not in users:
-            known = ", ".join(sorted(user.name for user in users.values())) or "none yet"
-            raise NotFoundError(f"user: there is none of this name (got {name!r}; there are: {known})")
+            known = sorted(user.name for user in users.values())
+            raise NotFoundError.among("user: there is none of this name", name, known)
         return name.casefold()
 
     def _read(self) -> dict[str, User]:

@@ -78,11 +78,13 @@ def _document(report: CheckReport) -> dict[str, Any]:
 
 
 def _print_report(report: CheckReport) -> None:
-    print(f"{report.rows} rows, {report.valid} valid, {report.usable} used; shape {report.shape}")
+    shape = f"; shape: {report.shape}" if report.shape else ""
+    print(f"rows: {report.rows}; sound: {report.valid}; used for training: {report.usable}{shape}")
     if report.tokens is not None:
         t = report.tokens
-        about = "about " if t.estimated else ""
-        print(f"tokens a row: {about}{t.p50} half of them, {t.p95} 95 %, {t.max} at most; {t.truncated} cut")
+        about = " (estimated)" if t.estimated else ""
+        lengths = f"median {t.p50}, 95th percentile {t.p95}, longest {t.max}"
+        print(f"tokens in a row{about}: {lengths}; cut: {t.truncated}")
     for notice in report.notices:
         print(f"notice: {notice}")
     left_out = [p for p in report.problems if p.severity != "error"]
@@ -123,7 +125,7 @@ def add(
     if json:
         print_json(card)
         return
-    print(f"{card.name}: {card.usable} of {card.rows} rows, shape {card.shape}")
+    print(f"{card.name}: {card.usable} of {card.rows} rows are used for training; shape: {card.shape}")
     tell_undecided(card)
 
 

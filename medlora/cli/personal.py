@@ -29,5 +29,6 @@ def tell_undecided(card: DatasetCard) -> None:
     """One line if training waits for that decision."""
     if not card.phi_settled:
         print(
-            f"{card.phi_rows} rows may hold personal data: training waits for --redact or --i-have-the-right"
+            f"{card.phi_rows} rows may hold personal data. Training waits until you decide: on the Data tab, "
+            "or by importing the file again with --redact or --i-have-the-right."
         )

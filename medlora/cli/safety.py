@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from medlora.cli.output import JsonFlag, print_json, print_table
+from medlora.cli.output import JsonFlag, print_json, print_problems, print_table
 from medlora.config.schema import Config
 from medlora.errors import ConfigError, UserError
 from medlora.safety.score import Rate
@@ -48,19 +49,25 @@ def screen(
     config: ConfigFlag = None,
     json: Annotated[bool, typer.Option("--json", help="What is printed is JSON Lines either way.")] = False,
 ) -> None:
-    """Judge each line of a JSONL file; one JSON line each, in the same order."""
+    """Judge each line of a JSONL file; one JSON line each, in the same order; exit 2 if one is no message."""
     del json
     settings = safety_of(config)
-    if file == "-":
-        for result in safety.screen_lines(sys.stdin, settings):
-            print_json(result, one_line=True)
-        return
+    name = "input" if file == "-" else file
+    wrong = False
     try:
-        with Path(file).open(encoding="utf-8-sig") as lines:
-            for result in safety.screen_lines(lines, settings):
-                print_json(result, one_line=True)
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{file}: it cannot be read as UTF-8 text ({type(error).__name__})") from None
+        with nullcontext(sys.stdin) if file == "-" else Path(file).open(encoding="utf-8-sig") as lines:
+            for result in safety.screen_lines(lines, settings, name=name):
+                if isinstance(result, UserError):
+                    wrong = True
+                    print_problems([result])
+                else:
+                    print_json(result, one_line=True)
+    except OSError as error:
+        raise UserError(f"{name}: the file cannot be read ({error.strerror})") from None
+    except UnicodeDecodeError:
+        raise UserError(f"{name}: this is not UTF-8 text; save it as UTF-8") from None
+    if wrong:
+        sys.exit(2)
 
 
 @commands.command("explain")

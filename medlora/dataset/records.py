@@ -95,7 +95,7 @@ def explain_bad_rows(name: str, errors: list[RowProblem], rows: int) -> str:
     more = f"; and {len(errors) - _NAMED_PROBLEMS} more" if len(errors) > _NAMED_PROBLEMS else ""
     return (
         f"{name}: {len(errors)} of {rows} rows cannot be used ({first}{more}); "
-        "mend them, or accept that they are left out"
+        "mend them, or agree to leave them out (on the command line: --skip-bad-rows)"
     )
 
 

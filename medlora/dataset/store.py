@@ -98,8 +98,8 @@ def read_card(ws: Workspace, name: str) -> DatasetCard:
     """Raises: NotFoundError."""
     card = _read_meta(ws.dataset(name))
     if card is None:
-        known = ", ".join(card.name for card in list_cards(ws)) or "none yet"
-        raise NotFoundError(f"dataset: there is none named {name!r} (there are: {known})")
+        known = (card.name for card in list_cards(ws))
+        raise NotFoundError.among("dataset: there is none of this name", name, known)
     return card
 
 
@@ -129,8 +129,8 @@ def find_source(ws: Workspace, name_or_path: str | Path) -> tuple[Path, DatasetC
     for base in (Path.cwd(), ws.home, ws.checkout):
         if (base / path).is_file():
             return refuse_table((base / path).resolve()), None
-    known = ", ".join(card.name for card in list_cards(ws)) or "none yet"
-    raise NotFoundError(f"dataset: neither a file nor a dataset (got {text[:120]!r}; datasets: {known})")
+    known = (card.name for card in list_cards(ws))
+    raise NotFoundError.among("dataset: there is no such file and no such dataset", text, known)
 
 
 def refuse_table(path: Path) -> Path:

@@ -92,7 +92,9 @@ def read_script(ws: Workspace, script_id: str) -> Script:
     with connect(ws) as db:
         row = db.execute(f"SELECT {_COLUMNS} FROM scripts WHERE script_id = ?", (script_id,)).fetchone()
     if row is None:
-        raise NotFoundError(f"script: there is none of this id (got {script_id[:80]!r}); list them first")
+        raise NotFoundError(
+            f"script: there is none of this id (got {script_id[:80]!r}); `script list` names them"
+        )
     return _read(row)
 
 

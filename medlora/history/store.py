@@ -208,7 +208,9 @@ def _read(row: sqlite3.Row) -> Kept:
 
 
 def _not_found(conversation_id: str) -> NotFoundError:
-    return NotFoundError(f"conversation: there is none of this id (got {conversation_id!r})")
+    return NotFoundError(
+        f"conversation: there is none of this id (got {conversation_id!r}); `conversations list` names them"
+    )
 
 
 def _database(ws: Workspace) -> Database:

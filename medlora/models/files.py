@@ -71,6 +71,11 @@ def local_folder(name: str) -> Path | None:
     return path.resolve() if path.is_dir() else None
 
 
+def may_be_on_hub(name: str) -> bool:
+    """Whether a name has the form of a Hub id, owner/model, rather than that of a path or of a slip."""
+    return name.count("/") == 1 and not name.startswith((".", "/", "~"))
+
+
 def _find_starter(ws: Workspace) -> ModelFiles | None:
     folder = starter_folder(ws)
     try:

@@ -137,7 +137,9 @@ def _check_names(source: Path, names: list[str]) -> None:
     if len(set(names)) != len(names):
         raise UserError(f"{source.name}: the archive holds a file twice; it is refused")
     if SETTINGS not in names:
-        raise UserError(f"{source.name}: {SETTINGS} is missing; choose the folder of one adapter")
+        raise UserError(
+            f"{source.name or source}: there is no {SETTINGS}; choose the folder or the zip of one adapter"
+        )
     if WEIGHTS not in names:
         pickled = any(name.endswith(_PICKLED) for name in names)
         why = "its weights are pickled, which can run code" if pickled else f"{WEIGHTS} is missing"

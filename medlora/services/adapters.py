@@ -91,8 +91,8 @@ def show(ws: Workspace, name: str) -> AdapterCard:
     """
     folder = ws.adapter(name)
     if not folder.is_dir():
-        known = ", ".join(card.name for card in list_adapters(ws)) or "none yet"
-        raise NotFoundError(f"adapter: there is none of this name (got {name!r}); there are: {known}")
+        known = (card.name for card in list_adapters(ws))
+        raise NotFoundError.among("adapter: there is none of this name", name, known)
     return _read_card(folder)
 
 

@@ -19,7 +19,7 @@ from medlora.config.scalars import write_scalar
 from medlora.config.schema import Config, setting_docs
 from medlora.errors import NotFoundError, Problem, UserError
 from medlora.models.architecture import fit_target_modules
-from medlora.models.files import read_facts
+from medlora.models.files import may_be_on_hub, read_facts
 from medlora.safety.messages import check_edits, country_table
 from medlora.safety.semantic import is_installed
 from medlora.services.configure_form import FormField, apply_form, form_values
@@ -162,8 +162,9 @@ def find_config_file(ws: Workspace, file: str) -> Path:
         return given
     found = template_search(ws).find(given.name) if given.parent in (Path(), Path("configs")) else None
     if found is None:
-        names = ", ".join(template.name for template in list_templates(ws))
-        raise NotFoundError(f"{file}: there is no such file and no such template; templates are {names}")
+        beside = [path.name for path in Path.cwd().glob("*.yaml") if path.stem == file]
+        known = [*beside, *(template.name for template in list_templates(ws))]
+        raise NotFoundError.among("config: there is no such file and no such template", file, known)
     return found
 
 
@@ -218,9 +219,14 @@ def _check_model(ws: Workspace, resolved: Resolved) -> list[Problem]:
     except UserError as error:
         return [Problem(_place(resolved, "model.base_model_name"), "model.base_model_name", str(error))]
     if facts is None:
-        message = "its layers are checked once the model is here; it is downloaded when a run starts"
-        place = _place(resolved, "model.base_model_name")
-        return [Problem(place, "model.base_model_name", f"{message} (got {model})", "notice")]
+        key = "model.base_model_name"
+        message = (
+            f"this model is downloaded when a run starts, and its layers are checked then (got {model})"
+            if may_be_on_hub(model)
+            else f"there is no such model on this machine (got {model}); name the starter, a Hub id "
+            "(owner/model) or a folder"
+        )
+        return [Problem(_place(resolved, key), key, message, "notice")]
     _, notices, errors = fit_target_modules(resolved.config.lora.target_modules, facts)
     return [Problem(where, _MODULES, message) for message in errors] + [
         Problem(where, _MODULES, message, "notice") for message in notices

@@ -14,7 +14,7 @@ from medlora.config.plan import evaluates
 from medlora.config.schema import Config
 from medlora.dataset.store import find_source
 from medlora.errors import UserError
-from medlora.models.files import STARTER, find_model, local_folder, read_facts
+from medlora.models.files import STARTER, find_model, local_folder, may_be_on_hub, read_facts
 from medlora.models.hardware import Hardware, report_hardware
 from medlora.models.parent import find_mismatches, read_parent
 from medlora.runs.devices import choose_device, in_each_others_way
@@ -160,15 +160,15 @@ def _check_rows(config: Config, source: Source, consent: Consent) -> Iterator[Ch
         yield Check(
             "Data",
             "problem",
-            f"{source.name}: {source.errors} of {source.rows} rows are wrong; mend them, "
-            "or accept that they are left out",
+            f"{source.name}: {source.errors} of {source.rows} rows cannot be used; mend them, "
+            "or agree to leave them out (on the command line: --skip-bad-rows)",
         )
     if source.phi_rows and not (source.phi_settled or consent.phi_acknowledged):
         yield Check(
             "Privacy",
             "problem",
-            f"{source.name}: {source.phi_rows} rows may tell who a patient is; say in the Data tab that you "
-            "may use them, or have the findings replaced",
+            f"{source.name}: {source.phi_rows} of {source.rows} rows may tell who a patient is; decide on "
+            "the Data tab, or import the file with `data add` and --redact or --i-have-the-right",
         )
 
 
@@ -189,7 +189,7 @@ def _check_model(ws: Workspace, config: Config) -> Check:
             "model.base_model_name: the folder lacks config.json, tokenizer.json or safetensors "
             f"(got {name})",
         )
-    if name.count("/") != 1 or name.startswith((".", "/", "~")):
+    if not may_be_on_hub(name):
         return Check(
             "Model",
             "problem",

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from medlora import safety as safety_package
+from medlora.errors import UserError
 from medlora.safety import Decision, Policy, assess
 from medlora.safety.catalogue import load_catalogue
 from medlora.safety.score import Score, score_messages
@@ -40,18 +41,22 @@ def describe_cover() -> str:
 
 def screen_lines(
     lines: Iterable[str], settings: Mapping[str, Any] | None = None, *, name: str = "input"
-) -> Iterator[dict[str, Any]]:
-    """One result per JSON line, in order.
+) -> Iterator[dict[str, Any] | UserError]:
+    """One result per JSON line, in order; for a line that is no message, the error that says so.
 
-    Raises: UserError with the line's number for a line that is no message.
+    Why it goes on: one bad line must not leave the messages after it unjudged.
     """
     policy = Policy.from_settings(settings or {})
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
-        row = read_row(line, name, number)
-        decision = assess(read_message(row, name, number), policy)
-        yield {"id": row.get("id"), **decision.as_dict()}
+        try:
+            row = read_row(line, name, number)
+            message = read_message(row, name, number)
+        except UserError as error:
+            yield error
+            continue
+        yield {"id": row.get("id"), **assess(message, policy).as_dict()}
 
 
 def explain(text: str, settings: Mapping[str, Any] | None = None) -> dict[str, Any]:

@@ -41,8 +41,10 @@ class Reading:
 def look(path: Path, sheet: str | None = None, header_row: int | None = None) -> TableView:
     """The sheets, columns, proposed roles and first rows of a table.
 
-    Raises: UserError when it cannot be read.
+    Raises: UserError when it cannot be read, or when it is a text file of another kind.
     """
+    if path.is_file() and not is_table(path) and path.suffix.lower() in (".jsonl", ".json"):
+        raise DataError(f"{path.name}: this is JSON, which needs no columns; import it with `data add`")
     return convert.look_at_table(path, sheet, header_row)
 
 

@@ -86,7 +86,9 @@ def test_what_cannot_be_measured_is_refused_in_words(ws: Workspace) -> None:
         UserError, match=r"^adapter kind: its dataset is not on record; name one with --data$"
     ):
         evaluate.start(ws, EvaluationWish("kind"))
-    with pytest.raises(UserError, match=r"^dataset: neither a file nor a dataset \(got 'nowhere.jsonl'"):
+    with pytest.raises(
+        UserError, match=r"^dataset: there is no such file and no such dataset \(got 'nowhere.jsonl'"
+    ):
         evaluate.start(ws, EvaluationWish("kind", "nowhere.jsonl"))
 
 

@@ -100,7 +100,7 @@ def test_bad_rows_are_left_out_only_with_consent(data: Path, tokenizer: ChatToke
     assert str(caught.value) == (
         "data.jsonl: 1 of 4 rows cannot be used (line 4: the fields none are no shape that is known; known: "
         "instruction/response, instruction/input/output, prompt/completion, question/answer, messages, "
-        "conversations); mend them, or accept that they are left out"
+        "conversations); mend them, or agree to leave them out (on the command line: --skip-bad-rows)"
     )
     loaded = load_records(data, LengthSettings(min_length=10), tokenizer, skip_bad_rows=True)
     assert [record.line for record in loaded.records] == [2, 3]

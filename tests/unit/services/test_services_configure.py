@@ -218,8 +218,8 @@ def test_a_model_that_is_not_here_yet_is_a_notice(ws: Workspace) -> None:
         ws, "model: {base_model_name: someone/model}\ndata: {dataset_path: x}", "mine"
     )
     assert [str(notice) for notice in examined.notices] == [
-        "config.yaml:1:9: model.base_model_name: its layers are checked once the model is here; "
-        "it is downloaded when a run starts (got someone/model)"
+        "config.yaml:1:9: model.base_model_name: this model is downloaded when a run starts, "
+        "and its layers are checked then (got someone/model)"
     ]
 
 
@@ -251,7 +251,9 @@ def test_a_file_is_examined_by_path_or_by_name(ws: Workspace, tmp_path: Path) ->
     assert [problem.line for problem in examined.problems] == [2]
     assert configure.examine_file(ws, "starter", sets=["lora.r=4"]).ok
     assert configure.examine_file(ws, "configs/starter.yaml").ok
-    with pytest.raises(NotFoundError, match=r"nope\.yaml: there is no such file and no such template"):
+    with pytest.raises(
+        NotFoundError, match=r"config: there is no such file and no such template \(got 'nope.yaml'\)"
+    ):
         configure.examine_file(ws, "nope.yaml")
 
 

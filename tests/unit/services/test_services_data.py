@@ -107,7 +107,7 @@ def test_bad_rows_need_consent_which_is_remembered(ws: Workspace, tmp_path: Path
         "notes.jsonl: 2 of 4 rows cannot be used (line 3: not valid JSON at character 1: Expecting value; "
         "a record is one JSON object in braces on one line; line 4: question: has no answer beside it "
         "(fields: question); add one of response, output, completion, answer); "
-        "mend them, or accept that they are left out"
+        "mend them, or agree to leave them out (on the command line: --skip-bad-rows)"
     )
     assert data.list_datasets(ws) == []
 
@@ -175,7 +175,7 @@ def test_a_removed_dataset_is_gone_with_its_rejects(ws: Workspace, tmp_path: Pat
     assert not rejects.exists()
     assert list(ws.datasets.iterdir()) == []
     with pytest.raises(
-        NotFoundError, match=r"^dataset: there is none named 'notes' \(there are: none yet\)$"
+        NotFoundError, match=r"^dataset: there is none of this name \(got 'notes'\); there are none yet$"
     ):
         data.remove_dataset(ws, card.name)
 
@@ -188,7 +188,7 @@ def test_a_path_works_where_a_name_does(ws: Workspace, tmp_path: Path, config: C
     with pytest.raises(NotFoundError) as caught:
         data.check_dataset(ws, "gone.jsonl", config)
     assert str(caught.value) == (
-        "dataset: neither a file nor a dataset (got 'gone.jsonl'; datasets: none yet)"
+        "dataset: there is no such file and no such dataset (got 'gone.jsonl'); there are none yet"
     )
 
 

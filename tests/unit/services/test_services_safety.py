@@ -40,7 +40,7 @@ def test_lines_are_screened_in_order(ws: Workspace) -> None:
         "",
         '{"id": "b", "turns": [{"role": "user", "content": "he is not breathing"}]}',
     ]
-    results = list(safety.screen_lines(lines))
+    results = [row for row in safety.screen_lines(lines) if isinstance(row, dict)]
     assert [(row["id"], row["level"], row["action"]) for row in results] == [
         ("a", "answer", "answer"),
         ("b", "emergency", "block"),
@@ -59,9 +59,11 @@ def test_lines_are_screened_in_order(ws: Workspace) -> None:
     ],
 )
 def test_a_bad_line_is_named(line: str, message: str) -> None:
-    with pytest.raises(UserError) as caught:
-        list(safety.screen_lines([line]))
-    assert str(caught.value).startswith(message)
+    wrong, after = safety.screen_lines([line, '{"id": 2, "text": "he is not breathing"}'])
+    assert isinstance(wrong, UserError)
+    assert str(wrong).startswith(message)
+    assert isinstance(after, dict)
+    assert after["level"] == "emergency"
 
 
 def test_a_labelled_file_is_scored(ws: Workspace, tmp_path: Path) -> None:

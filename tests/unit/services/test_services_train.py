@@ -129,7 +129,7 @@ def test_a_wrong_configuration_is_told_before_anything_else(ws, dataset):
 def test_a_dataset_that_is_not_there_is_told(ws, config):
     checks = train.preflight(ws, config, "nothing")
     assert messages(checks, "problem") == [
-        "dataset: neither a file nor a dataset (got 'nothing'; datasets: none yet)"
+        "dataset: there is no such file and no such dataset (got 'nothing'); there are none yet"
     ]
 
 
@@ -137,7 +137,10 @@ def test_bad_rows_of_a_file_need_consent(ws, config, rows, busy):
     rows.write_text(rows.read_text() + "not json\n")
     with pytest.raises(UserError) as caught:
         train.start(ws, config, rows)
-    assert str(caught.value) == ("rows: 1 of 25 rows are wrong; mend them, or accept that they are left out")
+    assert str(caught.value) == (
+        "rows: 1 of 25 rows cannot be used; mend them, or agree to leave them out "
+        "(on the command line: --skip-bad-rows)"
+    )
     consent = train.Consent(skip_bad_rows=True)
     run_id = train.start(ws, config, rows, train.StartOptions(consent=consent))
     assert load_record(ws.run(run_id))["skip_bad_rows"] is True
@@ -150,8 +153,8 @@ def test_rows_that_may_name_a_patient_need_consent(ws, config, rows, busy):
     with pytest.raises(UserError) as caught:
         train.start(ws, config, name)
     assert str(caught.value) == (
-        "named: 1 rows may tell who a patient is; say in the Data tab that you may use them, "
-        "or have the findings replaced"
+        "named: 1 of 25 rows may tell who a patient is; decide on the Data tab, or import the file "
+        "with `data add` and --redact or --i-have-the-right"
     )
     data.settle_phi(ws, name)
     assert train.start(ws, config, name)
