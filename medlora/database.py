@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from medlora.errors import UserError
+from medlora.errors import DISK_FULL, UserError
 from medlora.workspace import make_private
 
 _WAIT_S = 30.0
@@ -111,6 +111,8 @@ class Database:
         name = self.path.name
         if isinstance(error, sqlite3.OperationalError) and "locked" in str(error):
             return UserError(f"{name}: another program holds it ({error}); close that and try again")
+        if isinstance(error, sqlite3.OperationalError) and "full" in str(error):
+            return UserError(DISK_FULL)
         if isinstance(error, sqlite3.IntegrityError | sqlite3.ProgrammingError):
             return error
         if isinstance(error, sqlite3.OperationalError) and "syntax" in str(error):

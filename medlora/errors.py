@@ -14,12 +14,15 @@ Messages read `place: field: what is wrong (got X); what to do`.
 from __future__ import annotations
 
 import difflib
+import errno
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 Severity = Literal["error", "notice"]
 _MOST_NAMES = 20
+_FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
+DISK_FULL = "disk: it is full; make room, or set MEDLORA_HOME to a folder on a larger disk"
 
 
 @dataclass(frozen=True)
@@ -83,3 +86,18 @@ class RunFailedError(MedloraError):
 
 class InternalError(MedloraError):
     """A state that should not exist: a bug, to be reported with its traceback."""
+
+
+def explain_disk(error: BaseException) -> UserError | None:
+    """The words for a disk that is full or that refuses a file, if that is what an error says; else None.
+
+    Why at the edges and not where a file is written: it may happen at any write, and is never a bug.
+    """
+    if isinstance(error, OSError) and error.errno in _FULL:
+        return UserError(DISK_FULL)
+    if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EROFS) and error.filename:
+        return UserError(
+            f"{error.filename}: this may not be read or written by you ({error.strerror}); change its owner "
+            "or its permissions, or set MEDLORA_HOME to a folder of your own"
+        )
+    return None

@@ -6,6 +6,7 @@ process of its own, and its answer is kept until torch or the graphics cards cha
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -67,8 +68,9 @@ def report_hardware(ws: Workspace) -> Hardware:
     if known is None:
         known = _probe()
         if not known.problem:
-            make_private(ws.cache)
-            write_json(_cache_file(ws), {"key": key, "hardware": _as_dict(known)})
+            with contextlib.suppress(OSError):  # a full disk must not hide what the machine can do
+                make_private(ws.cache)
+                write_json(_cache_file(ws), {"key": key, "hardware": _as_dict(known)})
     return _refresh(known)
 
 

@@ -43,15 +43,22 @@ class Speaker:
         return self._last is not None
 
     def judge(self) -> None:
-        """Assess the question and record it; if no model may be asked, the reply is complete."""
+        """Assess the question and record it; if no model may be asked, the reply is complete.
+
+        Why a fixed text is given even when it cannot be recorded: a full disk must not keep the number of a
+        helpline from anyone.
+        """
+        decision = None
         try:
             decision = assess(self._turns, self._policy)
             self._draft.decide(decision)
             self._audit.question(self._chat_id, self._turns, self.settings, decision)
         except Exception as error:  # noqa: BLE001 - fails closed: what is not judged and recorded is not answered
             log_failure("a question could not be judged", error)
-            self._last = self._draft.fail_closed("the message")
-            return
+            if decision is None or decision.calls_model:
+                self._last = self._draft.fail_closed("the message")
+                return
+            self._draft.notice("This message could not be recorded in the audit log.")
         if decision.calls_model:
             self._guard = StreamGuard(self._policy, decision)
         else:

@@ -17,7 +17,7 @@ import gradio as gr
 from gradio.context import LocalContext
 
 from medlora.access.roles import OWNER, Caller, Permission
-from medlora.errors import MedloraError
+from medlora.errors import MedloraError, explain_disk
 from medlora.ui.gate import CALLER
 from medlora.ui.present import markdown
 
@@ -51,6 +51,7 @@ def describe_bug(error: BaseException) -> str:
 
 
 def _tell(error: Exception, *, quiet: bool) -> None:
+    error = explain_disk(error) or error
     if isinstance(error, MedloraError):
         if not quiet:
             gr.Warning(markdown(error).replace("\n", "<br>"), duration=20, title="Please check")

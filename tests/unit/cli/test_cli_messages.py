@@ -1,13 +1,17 @@
 """What the command line says to input that is wrong: the place, what is wrong, and what to do."""
 
+import errno
 import json
+import sys
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
+from medlora import __main__ as edge
 from medlora.cli.root import cli
 from medlora.errors import UserError
+from medlora.workspace import Workspace
 
 GOOD = json.dumps({"question": "What is an ECG?", "answer": "A recording of the heart."})
 
@@ -90,3 +94,33 @@ def test_a_checked_file_is_told_in_plain_words(desk: Path) -> None:
     assert lines[1].startswith("tokens in a row (estimated): median ") or lines[1].startswith(
         "tokens in a row: "
     )
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (
+            OSError(errno.ENOSPC, "No space left on device"),
+            "disk: it is full; make room, or set MEDLORA_HOME to a folder on a larger disk",
+        ),
+        (
+            PermissionError(errno.EACCES, "Permission denied", "rows.jsonl"),
+            "rows.jsonl: this may not be read or written by you (Permission denied); change its owner or its "
+            "permissions, or set MEDLORA_HOME to a folder of your own",
+        ),
+    ],
+)
+def test_a_full_disk_or_a_forbidden_file_is_no_bug_of_medlora(
+    error: OSError,
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def open_workspace() -> Workspace:
+        raise error
+
+    monkeypatch.setattr(Workspace, "open", open_workspace)
+    monkeypatch.setattr(sys, "argv", ["medlora", "runs", "list"])
+    with pytest.raises(SystemExit) as ended:
+        edge.main()
+    assert (ended.value.code, capsys.readouterr().err) == (2, f"{message}\n")

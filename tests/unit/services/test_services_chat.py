@@ -374,6 +374,10 @@ def test_an_audit_that_fails_asks_no_model(
     monkeypatch.setattr(AuditLog, "append", _raise)
     (update,) = list(service.reply("chat-1", _ask("What is asthma?"), settings))
     assert (update.action, update.done, engine.asked) == ("block", True, [])
+    (update,) = list(service.reply("chat-1", _ask("I want to kill myself"), settings))
+    assert (update.level, update.action, engine.asked) == ("crisis", "block", [])
+    assert "could not be checked" not in update.text
+    assert update.notices == ("This message could not be recorded in the audit log.",)
 
 
 @pytest.mark.parametrize("method", ["feed", "finish"])
