@@ -18,7 +18,7 @@ NameArgument = Annotated[str, typer.Argument(help="The adapter's name.")]
 
 
 def show_release(name: NameArgument, json: JsonFlag = False) -> None:
-    """Each figure of the release gate, and who signed."""
+    """Show each figure of the release gate, and who signed."""
     _print(name, releases.read_release(Workspace.open(), name), as_json=json)
 
 
@@ -28,7 +28,7 @@ def sign(
     note: Annotated[str, typer.Option("--note", help="What the signature is for, or its limits.")] = "",
     json: JsonFlag = False,
 ) -> None:
-    """Sign for an adapter as it is now; refused while a figure misses the gate. Other weights void it."""
+    """Sign for an adapter as it is now; refused while a figure misses the gate; other weights void it."""
     _print(name, releases.sign(Workspace.open(), name, by, note), as_json=json)
 
 

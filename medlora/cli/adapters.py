@@ -29,7 +29,7 @@ def list_adapters(
     search: Annotated[str, typer.Option("--search", help="Only those with all of these words.")] = "",
     json: JsonFlag = False,
 ) -> None:
-    """Every adapter, newest first."""
+    """List the adapters, newest first."""
     ws = Workspace.open()
     cards = adapter_library.search(adapters.list_adapters(ws), search)
     releases = read_releases(ws, cards)
@@ -59,7 +59,7 @@ def _as_document(card: AdapterCard, release: Release) -> dict[str, Any]:
 
 @commands.command("show")
 def show(name: NameArgument, json: JsonFlag = True) -> None:
-    """One adapter with its provenance and its release state, as JSON."""
+    """Show an adapter with its provenance and release state, as JSON."""
     ws = Workspace.open()
     print_json(_as_document(adapters.show(ws, name), read_release(ws, name)))
 
@@ -79,7 +79,7 @@ def import_(
     ] = None,
     json: JsonFlag = False,
 ) -> None:
-    """Check an adapter from elsewhere and take it in: safetensors only, and only what fits its base model."""
+    """Check an adapter from elsewhere and add it: only safetensors, and only if it fits its base model."""
     done = import_adapter(Workspace.open(), source, name=name, base=base)
     if json:
         print_json(done)
@@ -98,7 +98,7 @@ def export(
     ] = False,
     json: JsonFlag = False,
 ) -> None:
-    """A zip with weights, tokenizer, provenance and safety settings; with --merged a model's folder."""
+    """Write an adapter as a zip; with --merged, base and adapter as one model in a folder."""
     ws = Workspace.open()
     target = to or Path(f"{name}-merged" if merged else f"{name}.zip")
     if target.exists():
@@ -161,7 +161,7 @@ def rename(
     new_name: Annotated[str, typer.Argument(metavar="NEW", help="Its new name.")],
     json: JsonFlag = False,
 ) -> None:
-    """Give an adapter another name; its ratings and figures go with it."""
+    """Rename an adapter; its ratings and figures go with it."""
     card = adapter_library.rename(Workspace.open(), name, new_name)
     if json:
         print_json(card)
@@ -175,7 +175,7 @@ def note(
     text: Annotated[str, typer.Argument(help="The notes; an empty text removes them.")],
     json: JsonFlag = False,
 ) -> None:
-    """Keep notes with an adapter; they are never exported."""
+    """Write a note about an adapter; notes are never exported."""
     card = adapter_library.set_notes(Workspace.open(), name, text)
     if json:
         print_json(card)

@@ -31,7 +31,7 @@ def show_audit(
     export: Annotated[Path | None, typer.Option(help="Write what fits into this file instead.")] = None,
     json: JsonFlag = False,
 ) -> None:
-    """The entries of the audit, the newest first. It holds no words unless audit_raw_text is on."""
+    """List the audit log, newest first. It holds no one's words unless audit_raw_text is on."""
     ws = Workspace.open()
     wanted = AuditFilter.read(
         level=level, action=action, adapter=adapter, concept=concept, since=since, until=until
@@ -67,7 +67,7 @@ def verify(
     seal: Annotated[str, typer.Option(help="A seal noted earlier: is that end still in the log?")] = "",
     json: JsonFlag = False,
 ) -> None:
-    """Whether the audit log is whole; exit 2 if it was changed. Prints a seal to note elsewhere."""
+    """Check that the audit log is whole, exit 2 if it was changed, and print a seal to note elsewhere."""
     report = audit.verify_audit(Workspace.open(), seal)
     if json:
         print_json(report)
@@ -84,7 +84,7 @@ def purge(
     yes: Annotated[bool, typer.Option("--yes", help="Do it; without this, only count.")] = False,
     json: JsonFlag = False,
 ) -> None:
-    """Remove old entries from the audit; a signed marker keeps the rest provable."""
+    """Remove old audit entries; a signed marker keeps the rest provable. Only counts them without --yes."""
     ws = Workspace.open()
     count = audit.purge_audit(ws, days) if yes else audit.count_older(ws, days)
     if json:
@@ -100,7 +100,7 @@ def retention(
     days: Annotated[str, typer.Argument(help="How many days entries are kept, or off.")] = "",
     json: JsonFlag = False,
 ) -> None:
-    """How long entries of the audit are kept; the app purges older ones once a day."""
+    """Show or set how long audit entries are kept; the app removes older ones once a day."""
     ws = Workspace.open()
     if days and days != "off" and not days.isdecimal():
         raise UserError(f"days: this is no number of days (got {days[:20]!r}); write a whole number, or off")
@@ -115,7 +115,7 @@ def retention(
 
 @commands.command("set-aside")
 def set_aside(json: JsonFlag = False) -> None:
-    """Keep a damaged audit log under another name and begin a new one, which names it."""
+    """Keep a damaged audit log under another name and begin a new one that refers to it."""
     name = audit.set_audit_aside(Workspace.open())
     if json:
         print_json({"file": name})

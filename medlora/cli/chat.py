@@ -47,14 +47,17 @@ def chat(
     ] = None,
     beside: Annotated[
         list[str] | None,
-        typer.Option(help="Ask this one too, side by side: an adapter's name, or base:NAME, served:NAME."),
+        typer.Option(
+            metavar="NAME",
+            help="Ask this one too, side by side: an adapter's name, or base:NAME, served:NAME.",
+        ),
     ] = None,
     keep: Annotated[
         bool, typer.Option("--keep", help="Keep this conversation, whatever `conversations keep` says.")
     ] = False,
     json: JsonFlag = False,
 ) -> None:
-    """Talk to an adapter behind the safety layer. Without --message: a conversation; empty line ends it."""
+    """Talk to an adapter behind the safety layer. Without --message: a conversation, until an empty line."""
     if json and message is None:
         raise UserError("--json: it needs --message")
     service = ChatService(Workspace.open())

@@ -22,7 +22,7 @@ FileArgument = Annotated[str, typer.Argument(help="A YAML file, or a template's 
 
 @commands.command("list")
 def list_templates(json: JsonFlag = False) -> None:
-    """The templates and whom each is for."""
+    """List the templates and whom each is for."""
     templates = configure.list_templates(Workspace.open())
     if json:
         print_json(
@@ -39,7 +39,7 @@ def show(
     explain: Annotated[bool, typer.Option("--explain", help="Show where each value comes from.")] = False,
     json: JsonFlag = False,
 ) -> None:
-    """The resolved configuration."""
+    """Show every setting as a run would use it."""
     examined = configure.examine_file(Workspace.open(), file, sets=sets or ())
     resolved = _resolved(examined)
     print_problems(examined.notices)
@@ -56,7 +56,7 @@ def show(
 
 @commands.command("validate")
 def validate(file: FileArgument, sets: SetFlag = None, json: JsonFlag = False) -> None:
-    """Every problem of a configuration, each with its place."""
+    """List every problem of a configuration with its line; exit 2 if there is one."""
     examined = configure.examine_file(Workspace.open(), file, sets=sets or ())
     if json:
         found = [{"where": p.where, "key": p.key, "message": p.message} for p in examined.problems]
@@ -106,7 +106,7 @@ def fit(
     apply: Annotated[bool, typer.Option("--apply", help="Write the changes into the file.")] = False,
     json: JsonFlag = False,
 ) -> None:
-    """The smallest change that lets a run into this device's memory, as a diff of the file."""
+    """Propose the smallest change that makes a run fit this device's memory, as a diff of the file."""
     ws = Workspace.open()
     path = configure.find_config_file(ws, file)
     found = fit_device(ws, read_text(path, str(path)), name=str(path))

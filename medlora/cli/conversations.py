@@ -30,7 +30,7 @@ def keep(
     user: Annotated[str, typer.Option("--user", help="For this login instead of whoever sits here.")] = "",
     json: JsonFlag = False,
 ) -> None:
-    """Keep conversations from now on, or no longer. What was kept stays until it is deleted."""
+    """Keep conversations from now on, or stop keeping them; what was kept stays until you delete it."""
     if wish not in ("on", "off"):
         raise UserError(f"conversations keep: on or off (got {wish!r})")
     conversations.switch(Workspace.open(), user, wish == "on")
@@ -46,7 +46,7 @@ def list_conversations(
     user: UserFlag = None,
     json: JsonFlag = False,
 ) -> None:
-    """What is kept, the latest first."""
+    """List the kept conversations, latest first."""
     found = conversations.list_kept(Workspace.open(), user, search)
     if json:
         print_json([_summary(kept) for kept in found])
@@ -63,7 +63,7 @@ def show(
     user: UserFlag = None,
     json: JsonFlag = False,
 ) -> None:
-    """One with all its turns."""
+    """Show a conversation with all its turns."""
     kept = conversations.show(Workspace.open(), user, conversation_id)
     if json:
         print_json({**_summary(kept), "turns": [dict(vars(turn)) for turn in kept.turns]})
@@ -78,7 +78,7 @@ def rename(
     user: UserFlag = None,
     json: JsonFlag = False,
 ) -> None:
-    """Give one a name."""
+    """Rename a conversation."""
     kept = conversations.rename(Workspace.open(), user, conversation_id, name)
     print_json({"id": conversation_id, "name": kept}) if json else print(kept)
 
@@ -91,7 +91,7 @@ def export(
     user: UserFlag = None,
     json: JsonFlag = False,
 ) -> None:
-    """Write them as Markdown to read, or as JSONL, one conversation a line in the shape of a dataset."""
+    """Export conversations as Markdown to read, or as JSONL in the shape of a dataset."""
     if format not in FORMATS:
         raise UserError(f"--format: one of {', '.join(FORMATS)} (got {format!r})")
     if json and out is None:
@@ -118,7 +118,7 @@ def delete(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     json: JsonFlag = False,
 ) -> None:
-    """Delete them for good: overwritten in the file, not only taken off the list."""
+    """Delete conversations for good: overwritten on disk, not only taken off the list."""
     if bool(ids) == everything:
         raise UserError("conversations delete: name some, or give --all")
     if not yes:

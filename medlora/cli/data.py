@@ -114,7 +114,7 @@ def add(
     have_rights: RightsFlag = False,
     json: JsonFlag = False,
 ) -> None:
-    """Import a file; the original stays where it is."""
+    """Import a JSONL file; the original stays where it is."""
     phi = decide(redact, have_rights)
     options = AddOptions(
         name=name,
@@ -131,7 +131,7 @@ def add(
 
 @commands.command("list")
 def list_datasets(json: JsonFlag = False) -> None:
-    """The imported datasets, newest first."""
+    """List the imported datasets, newest first."""
     cards = data.list_datasets(Workspace.open())
     if json:
         print_json(cards)
@@ -153,7 +153,7 @@ def remove(
     ] = False,
     json: JsonFlag = False,
 ) -> None:
-    """Delete a dataset for good; with --everything also all that was made from it."""
+    """Delete a dataset for good; with --everything, all that was made from it too."""
     if keep_adapters and not everything:
         raise UserError("--keep-adapters: it goes with --everything; without that, adapters stay anyway")
     ws = Workspace.open()

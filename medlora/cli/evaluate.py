@@ -43,7 +43,7 @@ def evaluate(
     seed: Annotated[int, typer.Option(help="Which rows are drawn.")] = 0,
     json: JsonFlag = False,
 ) -> None:
-    """Measure an adapter beside its base model. Ctrl-C stops it; the figures are kept with the adapter."""
+    """Measure an adapter against its base model; the figures are kept with the adapter. Ctrl-C stops it."""
     ws = Workspace.open()
     wish = EvaluationWish(adapter, data, rows, answers, longest, risky, seed)
     seconds = evaluations.forecast_s(ws, wish)

@@ -32,7 +32,7 @@ def list_ratings(
     since: SinceOption = None,
     json: JsonFlag = False,
 ) -> None:
-    """Every rating, the latest first; --json holds the texts."""
+    """List the ratings, latest first; --json includes the texts."""
     rated = feedback.list_ratings(Workspace.open(), Selection(adapter, rater, since))
     if json:
         print_json([rating_document(item) for item in rated])
@@ -54,7 +54,7 @@ def list_ratings(
 def summary(
     adapter: Annotated[str, typer.Argument(help="The adapter's name.")], json: JsonFlag = False
 ) -> None:
-    """What people said of one adapter, with its present weights."""
+    """Sum up what people said about an adapter as it is now."""
     found = feedback.summarise_feedback(Workspace.open(), adapter)
     if json:
         document = {**asdict(found), "standings": [standing_document(item) for item in found.standings]}
@@ -77,7 +77,7 @@ def votes(
     since: SinceOption = None,
     json: JsonFlag = False,
 ) -> None:
-    """Every pair that was voted on: wins, ties, win rate with its 95 % interval (Wilson)."""
+    """Show who won the blind comparisons: wins, ties, and the win rate with its 95 % interval (Wilson)."""
     ws, selection = Workspace.open(), Selection(adapter, rater, since)
     standings = feedback.standings(ws, selection)
     if json:
@@ -100,7 +100,7 @@ def export(
     approved: ApprovedFlag = False,
     json: JsonFlag = False,
 ) -> None:
-    """Write corrections or preferences as JSONL; each row names the rating or vote it came from."""
+    """Export corrections or preferences as JSONL; each row names the rating or vote it came from."""
     chosen = _kind(kind)
     target = to or Path(f"{kind}.jsonl")
     selection = Selection(adapter, rater, since)
@@ -132,7 +132,7 @@ def add(
     have_rights: RightsFlag = False,
     json: JsonFlag = False,
 ) -> None:
-    """Make a dataset of the corrections, checked and scanned like any file."""
+    """Make a dataset from corrections, checked and scanned like any file."""
     phi = decide(redact, have_rights)
     options = LearningOptions(
         selection=Selection(adapter, rater, since),
@@ -159,7 +159,7 @@ def delete(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     json: JsonFlag = False,
 ) -> None:
-    """Delete ratings and votes for good, with the answers they speak of."""
+    """Delete ratings and votes for good, with the answers they are about."""
     if bool(ids) == all_records:
         raise UserError("feedback delete: name the ids, or say --all")
     if not yes:

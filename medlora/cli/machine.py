@@ -22,10 +22,12 @@ def open_app(
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open a browser window.")] = False,
     login: Annotated[bool, typer.Option("--login", help="Ask for a login on this computer too.")] = False,
     allow_host: Annotated[
-        list[str] | None, typer.Option(help="A further name the page is reached by; may be repeated.")
+        list[str] | None,
+        typer.Option(metavar="NAME", help="A further name the page is reached by; may be repeated."),
     ] = None,
     trusted_proxy: Annotated[
-        list[str] | None, typer.Option(help="Address or network of a proxy in front; may be repeated.")
+        list[str] | None,
+        typer.Option(metavar="ADDRESS", help="Address or network of a proxy in front; may be repeated."),
     ] = None,
     login_header: Annotated[
         str | None, typer.Option(help="Header in which the trusted proxy names the user.")

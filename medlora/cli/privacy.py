@@ -25,7 +25,7 @@ def choose(
     days: Annotated[str | None, typer.Argument(help="Days after the last use, or `off`.")] = None,
     json: JsonFlag = False,
 ) -> None:
-    """How long datasets, runs and kept conversations stay after their last use; adapters always do."""
+    """Show or set how long datasets, runs and kept conversations stay after their last use."""
     ws = Workspace.open()
     chosen = retention.load(ws)
     if days is not None:
@@ -41,7 +41,7 @@ def choose(
 
 @commands.command("due")
 def due(older_than: Age = None, json: JsonFlag = False) -> None:
-    """What nobody used for longer than that."""
+    """List what nobody has used for longer than `retention` allows."""
     _print_due(retention.find_due(Workspace.open(), older_than), json)
 
 
@@ -51,7 +51,7 @@ def purge(
     yes: Annotated[bool, typer.Option("--yes", help="Delete without asking; for scripts.")] = False,
     json: JsonFlag = False,
 ) -> None:
-    """Delete for good what nobody used for longer than that; adapters, and runs that are going, stay."""
+    """Delete for good what `due` lists; adapters and active runs stay."""
     ws = Workspace.open()
     found = retention.find_due(ws, older_than)
     if not found:

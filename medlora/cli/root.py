@@ -23,10 +23,13 @@ from medlora.cli import (
     scripts,
     users,
 )
+from medlora.cli.examples import show_examples
 
 cli = typer.Typer(
     name="medlora",
     help="From a JSONL file to a LoRA adapter, tested behind a safety layer, on your own machine.",
+    epilog="Each command has --help, with examples; most take --json. "
+    "Exit codes: 0 done, 2 the input is wrong, 3 a run failed, 1 a bug.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -47,6 +50,7 @@ cli.command("doctor")(machine.doctor)
 cli.command("train")(runs.train)
 cli.command("chat")(chat.chat)
 cli.command("eval")(evaluate.evaluate)
+show_examples(cli)
 
 
 def _show_version(wanted: bool) -> None:

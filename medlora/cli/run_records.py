@@ -22,7 +22,7 @@ __all__ = ["commands"]
 def compare(
     run_ids: Annotated[list[str], typer.Argument(help="Two to six runs.")], json: JsonFlag = False
 ) -> None:
-    """Runs side by side: their results, and the settings in which they differ."""
+    """Put runs side by side: their results, and the settings in which they differ."""
     found = run_records.compare(Workspace.open(), run_ids)
     if json:
         print_json(found)
@@ -39,7 +39,7 @@ def note(
     text: Annotated[str | None, typer.Argument(help="The note; empty removes it.")] = None,
     json: JsonFlag = False,
 ) -> None:
-    """Note something about a run, or read what was noted."""
+    """Write a note about a run, or read it."""
     ws = Workspace.open()
     if text is not None:
         run_records.write_note(ws, run_id, text)
@@ -56,7 +56,7 @@ def export(
     to: Annotated[Path | None, typer.Option("--to", help="The zip file to write.")] = None,
     json: JsonFlag = False,
 ) -> None:
-    """A zip of a run's record: settings, events, log, note. No weights, no rows."""
+    """Write a zip of a run's record: settings, events, log, note. No weights, no rows."""
     made = run_records.export_record(Workspace.open(), run_id)
     target = to or Path(made.name)
     if target.exists():
@@ -75,7 +75,7 @@ def reproduce(
     detach: Annotated[bool, typer.Option("--detach", help="Return at once; the run goes on.")] = False,
     json: JsonFlag = False,
 ) -> None:
-    """Make a run again from its record; says whether the adapter came out the same to the last bit."""
+    """Repeat a run from its record, and say whether the adapter came out the same to the last bit."""
     ws = Workspace.open()
     again = run_records.reproduce(ws, run_id, adapter_name=name)
     if detach:

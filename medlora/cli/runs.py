@@ -41,7 +41,7 @@ def train(
     ] = False,
     json: JsonFlag = False,
 ) -> None:
-    """Train an adapter. Ctrl-C stops the run and keeps what it learned; the last line is JSON."""
+    """Train an adapter. Ctrl-C stops the run and keeps what it learned; the last line printed is JSON."""
     ws = Workspace.open()
     path = configure.find_config_file(ws, config)
     sets = [*(training.sets_from(ws, start_from) if start_from else ()), *(sets or ())]
@@ -146,7 +146,7 @@ def list_runs(
     ] = "",
     json: JsonFlag = False,
 ) -> None:
-    """Every run, newest first."""
+    """List the runs, newest first."""
     items = find_runs(Workspace.open(), find)
     if json:
         print_json(items)
@@ -162,7 +162,7 @@ def list_runs(
 
 @commands.command("show")
 def show(run_id: IdArgument, json: JsonFlag = False) -> None:
-    """Where a run stands."""
+    """Show where a run stands."""
     view = training.view(Workspace.open(), run_id)
     state = view.state
     document = {
@@ -201,7 +201,7 @@ def stop(
 
 @commands.command("move-up")
 def move_up(run_id: IdArgument, json: JsonFlag = False) -> None:
-    """Let a waiting run start before the one that waits before it."""
+    """Move a waiting run one place up in the queue."""
     ws = Workspace.open()
     training.move_up(ws, run_id)
     view = training.view(ws, run_id)
@@ -218,7 +218,7 @@ def resume(
     detach: Annotated[bool, typer.Option("--detach", help="Return at once; the run goes on.")] = False,
     json: JsonFlag = False,
 ) -> None:
-    """Go on from the newest complete checkpoint; with --set training.num_train_epochs=5 for longer."""
+    """Go on from the newest complete checkpoint; with --set training.num_train_epochs=5, for longer."""
     ws = Workspace.open()
     training.resume(ws, run_id, sets or ())
     known = training.view(ws, run_id).run_id

@@ -49,7 +49,7 @@ def screen(
     config: ConfigFlag = None,
     json: Annotated[bool, typer.Option("--json", help="What is printed is JSON Lines either way.")] = False,
 ) -> None:
-    """Judge each line of a JSONL file; one JSON line each, in the same order; exit 2 if one is no message."""
+    """Judge each line of a JSONL file: one JSON line each, in the same order; exit 2 if one is no message."""
     del json
     settings = safety_of(config)
     name = "input" if file == "-" else file
@@ -76,14 +76,14 @@ def explain(
     config: ConfigFlag = None,
     json: Annotated[bool, typer.Option("--json", help="What is printed is JSON either way.")] = False,
 ) -> None:
-    """Why a message is judged as it is, as JSON."""
+    """Explain how a message is judged and why, as JSON."""
     del json
     print_json(safety.explain(text, safety_of(config)))
 
 
 @commands.command("cover")
 def cover(json: JsonFlag = False) -> None:
-    """What the layer covers and what it does not, in its own words."""
+    """Say what the safety layer covers and what it does not."""
     words = safety.describe_cover()
     if json:
         print_json({"text": words})
@@ -103,7 +103,7 @@ def score(
     config: ConfigFlag = None,
     json: JsonFlag = False,
 ) -> None:
-    """Recall and false deferral on a labelled file, with 95 % intervals, by level and concept; the misses."""
+    """Score a labelled file: recall and false deferral with 95 % intervals, and every miss."""
     result = safety.score_file(
         Workspace.open(), file, safety_of(config), only=_read_fields(only or []), slips=typos
     )
@@ -161,7 +161,7 @@ def what_if(
     config: ConfigFlag = None,
     json: JsonFlag = False,
 ) -> None:
-    """What other keywords would change; each option may be given several times. Nothing is written."""
+    """Try other keywords and see what would change; options may be repeated. Nothing is written."""
     before = keyword_trial.as_settings(safety_of(config))
     kept = {
         key: [word for word in (*before[key], *(more or ())) if word not in (without or ())]

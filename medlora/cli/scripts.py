@@ -20,7 +20,9 @@ from medlora.workspace import Workspace
 
 commands = typer.Typer(help="Test scripts: prompts for several speakers.", no_args_is_help=True)
 IdArgument = Annotated[str, typer.Argument(help="The script's id.")]
-AdapterOption = Annotated[list[str] | None, typer.Option("--adapter", help="Who answers; give several.")]
+AdapterOption = Annotated[
+    list[str] | None, typer.Option("--adapter", metavar="NAME", help="Who answers; give several.")
+]
 ConfigOption = Annotated[
     str | None,
     typer.Option(help="The file that names the server; without it the configuration of the page does."),
@@ -53,13 +55,14 @@ def new(
     adapter: AdapterOption = None,
     base: BaseOption = None,
     served: Annotated[
-        list[str] | None, typer.Option("--served", help="A model of the server that --config names.")
+        list[str] | None,
+        typer.Option("--served", metavar="NAME", help="A model of the server that --config names."),
     ] = None,
     config: ConfigOption = None,
     name: Annotated[str | None, typer.Option(help="The script's name.")] = None,
     json: JsonFlag = False,
 ) -> None:
-    """Make a script of a file of prompts; it does not run yet."""
+    """Make a script from a file of prompts; `script run` then runs it."""
     prompts = scripts.read_prompts(script_files.read_text(file))
     ws = Workspace.open()
     seats = _seats(adapter, base)
@@ -77,7 +80,7 @@ def _seats(adapters: list[str] | None, base: str | None) -> list[Seat]:
 
 @commands.command("list")
 def list_scripts(json: JsonFlag = False) -> None:
-    """Every script, the newest first."""
+    """List the scripts, newest first."""
     states = scripts.list_scripts(Workspace.open())
     if json:
         print_json([state_document(state) for state in states])
@@ -93,7 +96,7 @@ def list_scripts(json: JsonFlag = False) -> None:
 
 @commands.command("run")
 def run(script_id: IdArgument, config: ConfigOption = None, json: JsonFlag = False) -> None:
-    """Ask what was not asked yet, and wait; Ctrl-C ends it, and `run` goes on later."""
+    """Ask the prompts that were not asked yet. Ctrl-C stops it; run it again to go on."""
     ws = Workspace.open()
     service = ChatService(ws)
     try:
@@ -107,7 +110,7 @@ def run(script_id: IdArgument, config: ConfigOption = None, json: JsonFlag = Fal
 
 @commands.command("stop")
 def stop(script_id: IdArgument, json: JsonFlag = False) -> None:
-    """Ask a run to end, wherever it runs; what was answered stays."""
+    """Stop a script that is running somewhere; its answers stay."""
     ws = Workspace.open()
     scripts.stop_script(ws, script_id)
     _print_state(scripts.read_state(ws, script_id), json)
@@ -115,7 +118,7 @@ def stop(script_id: IdArgument, json: JsonFlag = False) -> None:
 
 @commands.command("votes")
 def votes(script_id: IdArgument, json: JsonFlag = False) -> None:
-    """How the speakers did against each other on this script."""
+    """Show how the speakers did against each other on a script."""
     ws = Workspace.open()
     found = script_sheets.script_standings(ws, scripts.read_state(ws, script_id).script)
     if json:
@@ -136,7 +139,7 @@ def export(
     ] = False,
     json: JsonFlag = False,
 ) -> None:
-    """Write a script into a file that can be shared."""
+    """Write a script to a file that can be shared."""
     ws = Workspace.open()
     script = scripts.read_state(ws, script_id).script
     script_files.export_script(ws, script, to, with_answers=answers)
@@ -152,7 +155,7 @@ def import_script(
     name: Annotated[str, typer.Option(help="Another name for it.")] = "",
     json: JsonFlag = False,
 ) -> None:
-    """Take in a script that somebody shared, with the answers it brings."""
+    """Add a script that somebody shared, with the answers it brings."""
     ws = Workspace.open()
     made = script_files.import_script(ws, file, name=name)
     _print_state(scripts.read_state(ws, made.script_id), json)
@@ -164,7 +167,7 @@ def delete(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     json: JsonFlag = False,
 ) -> None:
-    """Delete a script for good; what was rated or voted on stays with its rating."""
+    """Delete a script for good; answers that were rated or voted on stay with their rating."""
     if not yes:
         typer.confirm("Delete the script for good?", abort=True)
     ws = Workspace.open()

@@ -43,7 +43,7 @@ def import_table(
     have_rights: RightsFlag = False,
     json: JsonFlag = False,
 ) -> None:
-    """Import a CSV file or a workbook; columns without a role are left behind."""
+    """Import a CSV file or an Excel workbook; columns without a role are left out."""
     phi = decide(redact, have_rights)
     if preview:
         _show(tables.look(file, sheet, header_row), as_json=json)

@@ -49,7 +49,7 @@ def add(
 
 @commands.command("list")
 def list_all(json: JsonFlag = False) -> None:
-    """Every user with their role."""
+    """List the users and their roles."""
     found = users.list_users(Workspace.open())
     if json:
         print_json([{"name": user.name, "role": user.role, "created": user.created} for user in found])

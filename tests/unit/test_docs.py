@@ -19,7 +19,7 @@ import yaml
 from typer.core import TyperGroup
 from typer.testing import CliRunner
 
-from medlora.cli import reference
+from medlora.cli import examples, reference
 from medlora.cli.root import cli
 from medlora.config.schema import section_names, setting_docs
 from medlora.errors import UserError
@@ -140,6 +140,16 @@ def test_the_reader_of_commands_finds_what_is_wrong() -> None:
     for words in ("data chekc x", "data check", "data check x --confg y", "runs compare --json", "serve"):
         with pytest.raises(Exception, match=r"(?i)no such|missing|invalid|requires"):
             parse(words.split())
+
+
+def test_the_help_of_every_command_ends_with_examples_that_the_command_line_reads() -> None:
+    commands = dict(reference.list_commands())
+    assert set(examples.EXAMPLES) == set(commands)
+    for words, command in commands.items():
+        assert "Example" in command.epilog, words
+        for example in examples.EXAMPLES[words]:
+            assert example.startswith(words), example
+            parse(shlex.split(re.split(r" [<>] ", example)[0]))
 
 
 @pytest.mark.parametrize(
