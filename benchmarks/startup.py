@@ -8,7 +8,9 @@ until the server answers; from the first request until the first button can be p
 tab until its heading is there; the same page once more with the browser's cache warm. Beside the seconds on
 the clock stand those of the processor (the server's until it answers, the page's main thread's until it can
 be used): on a shared machine they are the steadier ones. The output holds every round and the medians.
-medlora's first round begins in an empty home: it is told apart, since it also asks the hardware once.
+medlora's first round begins in an empty home: it is told apart, since its app asks what the machine is, in a
+process beside it that imports torch. An app finds that out at its very first start; here it is waited for
+after that round, for the app is ended before it knows.
 """
 
 from __future__ import annotations
@@ -36,6 +38,8 @@ from playwright.sync_api import Browser, sync_playwright
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from medlora.models.hardware import report_hardware
+from medlora.workspace import Workspace
 from tests.install_chromium import find_chromium
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -174,9 +178,11 @@ def main() -> None:
     flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
     with tempfile.TemporaryDirectory(prefix="medlora-startup-") as folder, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=find_chromium(), args=flags)
+        home = Path(folder) / "home"
         for number in range(options.rounds + 1):
             for side in sides if number % 2 == 0 else sides[::-1]:
-                side.rounds.append(measure(side, browser, Path(folder) / "home"))
+                side.rounds.append(measure(side, browser, home))
+            report_hardware(Workspace.open(home))
         browser.close()
     report = {
         "versions": {name: version(name) for name in ("gradio", "playwright")},

@@ -233,6 +233,9 @@ def _serve(workspace: Workspace, options: LaunchOptions, hosting: Hosting, ended
 
 
 def _build(workspace: Workspace, hosting: Hosting) -> OpenPage:
+    from medlora.ui.swift_import import import_gradio
+
+    import_gradio()
     from medlora.safety.semantic import prepare_semantic_tier
     from medlora.ui.draft import policy_settings
     from medlora.ui.page import build_page

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from medlora.ui.header import LOGO
+from medlora.ui.palette import PALETTE
 from medlora.ui.present import text
-from medlora.ui.theme import PALETTE
 
 LOGIN_POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; img-src data:; form-action 'self'; base-uri 'none'; "

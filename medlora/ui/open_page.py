@@ -14,8 +14,9 @@ from medlora.ui.access_options import served_names
 from medlora.ui.gate import Gate, Identity
 from medlora.ui.guard import guard_middleware
 from medlora.ui.launch import LARGEST_UPLOAD, LaunchOptions
+from medlora.ui.palette import FAVICON, style_sheet
 from medlora.ui.quiet_log import keep_values_out_of_logs
-from medlora.ui.theme import FAVICON, make_theme, style_sheet
+from medlora.ui.theme import make_theme
 
 
 @dataclass(frozen=True)

@@ -102,3 +102,33 @@ def test_what_the_app_starts_with_is_never_looked_through_again() -> None:
         assert gc.get_freeze_count() > 0
     finally:
         gc.unfreeze()
+
+
+UNTIL_SERVED = """
+import os, sys
+from medlora.ui import launch
+launch._serve = lambda *_: print("gradio" in sys.modules, os.environ["GRADIO_TEMP_DIR"])
+from {module} import main
+main()
+"""
+SPACE = {"SYSTEM": "spaces", "SPACE_ID": "a/b", "SPACE_HOST": "a-b.hf.space"}
+
+
+@pytest.mark.parametrize(
+    ("module", "space"),
+    [("medlora.ui.launch", {}), ("medlora.space.launch", {**SPACE, "MEDLORA_SPACE": "demo"})],
+)
+def test_gradio_is_not_imported_before_its_folder_for_uploads_is_named(
+    workspace: Workspace, module: str, space: dict[str, str]
+) -> None:
+    """It takes some of its environment at import: a file could else lie where everybody may read it."""
+    ran = subprocess.run(
+        [sys.executable, "-c", UNTIL_SERVED.format(module=module)],
+        env={**os.environ, **space, "MEDLORA_HOME": str(workspace.home)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    imported, uploads = ran.stdout.split(maxsplit=1)
+    assert imported == "False", ran.stderr[-2000:]
+    assert Path(uploads.strip()).parent.name == workspace.uploads.name

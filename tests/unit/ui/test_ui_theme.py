@@ -2,7 +2,8 @@
 
 import pytest
 
-from medlora.ui.theme import PALETTE, make_theme, style_sheet
+from medlora.ui.palette import PALETTE, style_sheet
+from medlora.ui.theme import make_theme
 
 READ_ON = [
     ("ink", ("paper", "card", "well", "accent-soft", "amber-soft", "red-soft")),
