@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from medlora.cli.output import JsonFlag, print_json
+from medlora.cli.output import JsonFlag, check_target, print_json
 from medlora.errors import UserError
 from medlora.services import release as releases
 from medlora.services.release import Release
@@ -49,6 +49,8 @@ def report(
 
     if out is not None and out.suffix not in (".html", ".md") and not out.is_dir():
         raise UserError(f"--out: must be a .html or .md file, or a folder (got {out}); make the folder first")
+    if out is not None:
+        check_target("--out", out, fresh=False)
     html, markdown, facts = make_report(Workspace.open(), name)
     written = [html, markdown]
     if out is not None and out.is_dir():

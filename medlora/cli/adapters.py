@@ -12,8 +12,8 @@ from typing import Annotated, Any
 import typer
 
 from medlora.cli import adapter_release
-from medlora.cli.output import JsonFlag, print_json, print_table
-from medlora.errors import RunFailedError, UserError
+from medlora.cli.output import JsonFlag, check_target, print_json, print_table
+from medlora.errors import RunFailedError
 from medlora.services import adapter_export, adapter_library, adapters
 from medlora.services.adapter_import import import_adapter
 from medlora.services.adapters import AdapterCard
@@ -100,9 +100,7 @@ def export(
 ) -> None:
     """Write an adapter as a zip; with --merged, base and adapter as one model in a folder."""
     ws = Workspace.open()
-    target = to or Path(f"{name}-merged" if merged else f"{name}.zip")
-    if target.exists():
-        raise UserError(f"--to: it exists (got {target}); name another one")
+    target = check_target("--to", to or Path(f"{name}-merged" if merged else f"{name}.zip"))
     if merged:
         item = _follow_merge(ws, adapter_export.start_merge(ws, name), quiet=json)
         adapter_export.take_merged(ws, item.id, target)

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from medlora.cli.output import JsonFlag, print_json, print_problems, print_table
+from medlora.cli.output import JsonFlag, check_target, print_json, print_problems, print_table
 from medlora.cli.safety import commands
 from medlora.errors import UserError
 from medlora.services import audit
@@ -37,6 +37,7 @@ def show_audit(
         level=level, action=action, adapter=adapter, concept=concept, since=since, until=until
     )
     if export is not None:
+        check_target("--export", export, fresh=False)
         written = audit.export_audit(ws, export, wanted)
         if json:
             print_json({"entries": written, "file": export})

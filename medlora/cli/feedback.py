@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from medlora.cli.output import JsonFlag, print_json, print_problems, print_table
+from medlora.cli.output import JsonFlag, check_target, print_json, print_problems, print_table
 from medlora.cli.personal import RedactFlag, RightsFlag, decide, tell_undecided
 from medlora.errors import UserError
 from medlora.services import feedback, feedback_data
@@ -102,7 +102,7 @@ def export(
 ) -> None:
     """Export corrections or preferences as JSONL; each row names the rating or vote it came from."""
     chosen = _kind(kind)
-    target = to or Path(f"{kind}.jsonl")
+    target = check_target("--to", to or Path(f"{kind}.jsonl"))
     selection = Selection(adapter, rater, since)
     found = feedback_data.export_feedback(Workspace.open(), chosen, target, selection, approved=approved)
     if json:

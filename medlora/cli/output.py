@@ -11,6 +11,8 @@ from typing import Annotated, Any
 
 import typer
 
+from medlora.errors import UserError
+
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
 SetFlag = Annotated[
     list[str] | None,
@@ -40,9 +42,29 @@ def print_problems(lines: Iterable[object]) -> None:
         print(line, file=sys.stderr, flush=True)
 
 
+def check_target(option: str, target: Path, *, fresh: bool = True) -> Path:
+    """Where a command is to write. Why before it works: an hour's merge must not end at a slip in a path.
+
+    fresh: what is there already is not replaced.
+    Raises: UserError.
+    """
+    if fresh and target.exists():
+        raise UserError(
+            f"{option}: there is a file or folder of this name already (got {target}); name another"
+        )
+    folder = target.absolute().parent
+    if not folder.is_dir():
+        raise UserError(f"{option}: there is no folder {folder} (got {target}); make it, or name another")
+    return target
+
+
 def print_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Left-aligned columns, as wide as their longest cell."""
-    cells = [list(header), *([("" if cell is None else str(cell)) for cell in row] for row in rows)]
+    """Left-aligned columns, as wide as their longest cell; figures with four decimals."""
+    cells = [list(header), *([_cell(value) for value in row] for row in rows)]
     widths = [max(len(row[column]) for row in cells) for column in range(len(header))]
     for row in cells:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def _cell(value: object) -> str:
+    return "" if value is None else f"{value:.4f}" if isinstance(value, float) else str(value)

@@ -8,9 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from medlora.cli.output import JsonFlag, print_json, print_table
+from medlora.cli.output import JsonFlag, check_target, print_json, print_table
 from medlora.cli.runs import IdArgument, commands, finish, follow
-from medlora.errors import UserError
 from medlora.services import run_records
 from medlora.services import train as training
 from medlora.workspace import Workspace
@@ -57,10 +56,10 @@ def export(
     json: JsonFlag = False,
 ) -> None:
     """Write a zip of a run's record: settings, events, log, note. No weights, no rows."""
+    if to is not None:
+        check_target("--to", to)
     made = run_records.export_record(Workspace.open(), run_id)
-    target = to or Path(made.name)
-    if target.exists():
-        raise UserError(f"--to: the file exists (got {target}); name another one")
+    target = check_target("--to", to or Path(made.name))
     shutil.move(made, target)
     if json:
         print_json({"file": target})

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from medlora.cli.feedback import describe_standing, standing_document
-from medlora.cli.output import JsonFlag, print_json, print_table
+from medlora.cli.output import JsonFlag, check_target, print_json, print_table
 from medlora.cli.safety import read_config
 from medlora.errors import RunFailedError, UserError
 from medlora.services import script_files, script_sheets, scripts
@@ -142,6 +142,7 @@ def export(
     """Write a script to a file that can be shared."""
     ws = Workspace.open()
     script = scripts.read_state(ws, script_id).script
+    check_target("--to", to)
     script_files.export_script(ws, script, to, with_answers=answers)
     if json:
         print_json({"file": to, "prompts": len(script.prompts), "answers": answers})

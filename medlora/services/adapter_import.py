@@ -96,8 +96,11 @@ def _find_base(
         return "", None
     portable = named == STARTER or (_HUB_ID.fullmatch(named) and ".." not in named)
     if not portable and not (wished and local_folder(wished)):
+        fault = f"not a model's name (got {named[:80]!r})"
         problems.append(
-            f"base_model_name_or_path: not a model's name (got {named[:80]!r}); say which it is with --base"
+            f"--base: {fault}; use starter, a Hub id (owner/model) or a folder"
+            if wished
+            else f"base_model_name_or_path: {fault}; say which it is with --base"
         )
         return "", None
     known = next((text for text in (recorded, written) if _is_portable(text)), None)

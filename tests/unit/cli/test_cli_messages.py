@@ -124,3 +124,28 @@ def test_a_full_disk_or_a_forbidden_file_is_no_bug_of_medlora(
     with pytest.raises(SystemExit) as ended:
         edge.main()
     assert (ended.value.code, capsys.readouterr().err) == (2, f"{message}\n")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "adapters export demo --to {}",
+        "runs export 2026 --to {}",
+        "feedback export corrections --to {}",
+        "adapters report demo --out {}",
+        "safety audit --export {}",
+    ],
+)
+def test_a_file_is_not_made_for_nothing_when_its_folder_is_missing(desk: Path, words: str) -> None:
+    target = desk / "gone" / "made.html"
+    said = refused(*words.format(target).split())
+    assert said == (
+        f"{words.split()[-2]}: there is no folder {desk / 'gone'} (got {target}); make it, or name another"
+    )
+
+
+def test_what_is_there_already_is_not_replaced_by_an_export(desk: Path) -> None:
+    (desk / "mine.zip").write_bytes(b"")
+    assert refused("adapters", "export", "mine") == (
+        "--to: there is a file or folder of this name already (got mine.zip); name another"
+    )
