@@ -196,7 +196,7 @@ def stop(
     if json:
         print_json({"run_id": view.run_id, "status": view.status})
         return
-    print(f"{view.run_id}: asked to stop")
+    print(f"{view.run_id}: {view.status if view.status in _ENDED else 'asked to stop'}")
 
 
 @commands.command("move-up")
