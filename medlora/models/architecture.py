@@ -29,10 +29,8 @@ class ArchitectureFacts:
     kv_heads: int
     head_dim: int
     vocab_size: int
-    tied_embeddings: bool
     parameters: int
     linear_modules: dict[str, tuple[int, int]]
-    max_positions: int | None
 
     def lora_parameters(self, modules: Sequence[str], rank: int) -> int:
         """Trainable parameters of LoRA at this rank on these modules of every layer."""
@@ -96,7 +94,6 @@ def facts_from_config(config: Mapping[str, Any]) -> ArchitectureFacts:
     per_layer += _bias_parameters(config, family, modules)
     per_layer += family.norms * hidden + (2 * head_dim if family.head_norms else 0)
     parameters = layers * per_layer + hidden + vocab * hidden * (1 if tied else 2)
-    positions = config.get("max_position_embeddings")
     return ArchitectureFacts(
         model_type=model_type,
         hidden_size=hidden,
@@ -106,10 +103,8 @@ def facts_from_config(config: Mapping[str, Any]) -> ArchitectureFacts:
         kv_heads=kv_heads,
         head_dim=head_dim,
         vocab_size=vocab,
-        tied_embeddings=tied,
         parameters=parameters,
         linear_modules=modules,
-        max_positions=int(positions) if positions else None,
     )
 
 

@@ -49,11 +49,6 @@ class StarterSource:
 SOURCE = StarterSource()
 
 
-def starter_ready(ws: Workspace) -> bool:
-    """Whether the starter model is prepared on this machine."""
-    return find_model(ws, STARTER) is not None
-
-
 def prepare_starter(ws: Workspace, progress: Progress, source: StarterSource = SOURCE) -> ModelFiles:
     """The starter's files; fetched and unpacked first if they are not there yet.
 

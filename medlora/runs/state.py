@@ -29,7 +29,6 @@ class RunState:
     """
 
     status: Status = "queued"
-    created_at: float | None = None
     ticket: float | None = None
     pid: int | None = None
     pid_start: float | None = None
@@ -133,10 +132,6 @@ def _count(value: object) -> int | None:
 
 def _text(value: object) -> str:
     return value if isinstance(value, str) else ""
-
-
-def _created(state: RunState, event: Event) -> None:
-    state.created_at = _number(event.get("time"))
 
 
 def _queued(state: RunState, event: Event) -> None:
@@ -284,7 +279,6 @@ def _ended(state: RunState, event: Event) -> None:
 
 
 _APPLY = {
-    "created": _created,
     "queued": _queued,
     "moved": _moved,
     "launching": _launched,

