@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from medlora.errors import UserError
+from medlora.errors import UserError, explain_disk
 from medlora.ui.access_options import AccessOptions
 from medlora.ui.guard import LOCAL_HOSTS
 from medlora.workspace import Workspace, make_private
@@ -275,8 +275,11 @@ def main() -> None:
             access=AccessOptions.from_environment(),
         )
         run_app(options)
-    except UserError as error:
-        print(error, file=sys.stderr)  # noqa: T201
+    except (UserError, OSError) as error:
+        told = explain_disk(error)
+        if told is None and isinstance(error, OSError):
+            raise
+        print(told or error, file=sys.stderr)  # noqa: T201
         sys.exit(2)
 
 
