@@ -176,5 +176,6 @@ class LoraSettings(Section):
         "Layers adapted",
         "The numbers of the layers that get an adapter, counted from 0. Without a value: all of them.",
         example="[0, 1]",
+        bounds="a list of numbers",
         source="PEFT",
     )

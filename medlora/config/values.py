@@ -81,7 +81,12 @@ def _wrong_value(key: str, entry: Entry, index: int | None) -> Problem:
         value = value[index]
         if index < len(entry.item_marks):
             where, line = str(entry.item_marks[index]), entry.item_marks[index].line
-        message = f"item {index + 1} must be text (got {show(value)}); put it in quotes"
+        wanted = (
+            ("a whole number", "correct it")
+            if doc and "numbers" in doc.bounds
+            else ("text", "put it in quotes")
+        )
+        message = f"item {index + 1} must be {wanted[0]} (got {show(value)}); {wanted[1]}"
     elif value is None:
         message = "has no value; write one, or delete the line to keep the default"
     else:

@@ -228,9 +228,21 @@ def _check_model(ws: Workspace, resolved: Resolved) -> list[Problem]:
         )
         return [Problem(_place(resolved, key), key, message, "notice")]
     _, notices, errors = fit_target_modules(resolved.config.lora.target_modules, facts)
-    return [Problem(where, _MODULES, message) for message in errors] + [
-        Problem(where, _MODULES, message, "notice") for message in notices
+    return [
+        *(Problem(where, _MODULES, message) for message in errors),
+        *(Problem(where, _MODULES, message, "notice") for message in notices),
+        *_check_layers(resolved, facts.layers),
     ]
+
+
+def _check_layers(resolved: Resolved, layers: int) -> list[Problem]:
+    """Why: PEFT passes over a number that no layer has, without a word."""
+    key = "lora.layers_to_transform"
+    beyond = [n for n in resolved.config.lora.layers_to_transform or () if not 0 <= n < layers]
+    if not beyond:
+        return []
+    message = f"this model has the layers 0 to {layers - 1} (got {', '.join(map(str, beyond))}); correct them"
+    return [Problem(_place(resolved, key), key, message)]
 
 
 def _check_safety(resolved: Resolved) -> list[Problem]:

@@ -17,6 +17,15 @@ Resolve = Callable[..., Resolved]
     ("text", "message"),
     [
         (
+            "lora:\n  layers_to_transform: [0, a]\n",
+            "c.yaml:2:28: lora.layers_to_transform: item 2 must be a whole number (got 'a'); correct it",
+        ),
+        (
+            "lora:\n  layers_to_transform: 3\n",
+            "c.yaml:2:3: lora.layers_to_transform: must be a list of numbers (got 3); "
+            "for example `layers_to_transform: [0, 1]`",
+        ),
+        (
             "training:\n  learning_rate: -1\n",
             "c.yaml:2:3: training.learning_rate: must be a number above 0 (got -1); "
             "for example `learning_rate: 1e-4`",

@@ -213,6 +213,13 @@ def test_modules_that_the_model_lacks_are_a_problem(ws: Workspace) -> None:
     ]
 
 
+def test_layers_that_the_model_lacks_are_a_problem(ws: Workspace) -> None:
+    examined = configure.examine(ws, "base_template: starter\nlora: {layers_to_transform: [0, 29, 30]}\n")
+    assert [str(problem) for problem in examined.problems] == [
+        "config.yaml:2:8: lora.layers_to_transform: this model has the layers 0 to 29 (got 30); correct them"
+    ]
+
+
 def test_a_model_that_is_not_here_yet_is_a_notice(ws: Workspace) -> None:
     examined = configure.examine(
         ws, "model: {base_model_name: someone/model}\ndata: {dataset_path: x}", "mine"
