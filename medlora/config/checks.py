@@ -20,6 +20,10 @@ _SAVE, _EVAL = "training.save_steps", "training.eval_steps"
 _BEST, _PATIENCE = "training.load_best_model_at_end", "training.early_stopping_patience"
 _HELD_OUT = "data.eval_dataset_size"
 _HIGH_RATE = 0.01
+_SHARDING, _PROCESSES, _MACHINES = "training.sharding", "training.num_processes", "training.num_machines"
+_FOUR_BIT = "model.quantization_config.load_in_4bit"
+# What trains or reads the base model's own weights, and its value when it does not.
+_OF_WHOLE_WEIGHTS = {"lora.use_dora": "false", "lora.bias": "none", "lora.modules_to_save": "[]"}
 _SERVER, _SERVED, _REMOTE = "inference.base_url", "inference.served_models", "inference.allow_remote"
 
 
@@ -184,6 +188,34 @@ def _check_machines(settings: Settings) -> None:
         settings.say("training.num_machines", message)
 
 
+def _check_sharding(settings: Settings) -> None:
+    """A model in parts has no whole weights to compress, to train or to measure."""
+    if settings.value(_SHARDING) == "none":
+        return
+    if settings.value(_PROCESSES) * settings.value(_MACHINES) == 1:
+        message = "has no effect: one process has nobody to share with; write `num_processes: 2` or more"
+        settings.change(_SHARDING, "none", message)
+        return
+    later = settings.rank(_SHARDING) - settings.rank(_FOUR_BIT)
+    if settings.value(_FOUR_BIT) and later > 0:
+        message = "off: weights in 4 bits cannot be shared out, and training.sharding asks for that"
+        settings.change(_FOUR_BIT, False, message)
+    elif settings.value(_FOUR_BIT) and later < 0:
+        message = "none: weights in 4 bits cannot be shared out, and load_in_4bit is set later"
+        settings.change(_SHARDING, "none", message)
+        return
+    elif settings.value(_FOUR_BIT):
+        message = (
+            "weights in 4 bits cannot be shared out (got full and load_in_4bit: true); choose one of them"
+        )
+        settings.say(_SHARDING, message)
+    for key, without in _OF_WHOLE_WEIGHTS.items():
+        value = settings.value(key)
+        if value not in (False, "none", []):
+            message = f"needs whole weights, and training.sharding shares them out (got {show(value)})"
+            settings.say(key, f"{message}; write `{key.partition('.')[2]}: {without}`")
+
+
 def _check_modules(settings: Settings) -> None:
     modules = settings.value("lora.target_modules")
     if isinstance(modules, list) and not [name for name in modules if name.strip()]:
@@ -228,6 +260,7 @@ _RULES: tuple[tuple[tuple[str, ...], Callable[[Settings], None]], ...] = (
     (("lora.target_modules",), _check_modules),
     ((_SERVER, _SERVED, _REMOTE), _check_server),
     (("training.num_machines", "training.meeting_point"), _check_machines),
+    ((_SHARDING, _PROCESSES, _MACHINES, _FOUR_BIT, *_OF_WHOLE_WEIGHTS), _check_sharding),
 )
 
 

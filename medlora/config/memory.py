@@ -3,7 +3,8 @@
 Counted: the frozen weights in their precision, the adapter with its gradients, the optimizer's state,
 what a forward pass keeps for the backward pass (all of it, or with gradient checkpointing one input per
 layer and one layer's worth), one chunk of logits on label positions, and what the process takes before
-any model is there. The batch is taken to be as long as allowed: batch size × longest sequence.
+any model is there. The batch is taken to be as long as allowed: batch size × longest sequence. Where the
+base model is sharded, its weights count for one process: its share, and what it fetches of the others'.
 
 Not counted: fragmentation of the allocator, kernels' private workspaces, other programs. So this is a
 sober guess for a choice of settings, not a promise; on small models it was within a fifth of what was
@@ -115,12 +116,30 @@ def forecast(
         "activations": _activation_total(config, shape, names, device, tokens),
         "logits": _logit_bytes(shape, tokens, width),
     }
-    return _complete(sizes, trainable, device, config, "counted")
+    return _complete(_shared_out(sizes, config, shape, device), trainable, device, config, "counted")
 
 
-def from_trace(sizes: Mapping[str, float], trainable: int, device: Device, config: Config) -> Forecast:
+def from_trace(
+    sizes: Mapping[str, float], trainable: int, device: Device, config: Config, shape: ShapeLike
+) -> Forecast:
     """The forecast from the bytes that a trace of the step counted, with what a trace cannot see."""
-    return _complete(sizes, trainable, device, config, "traced")
+    return _complete(_shared_out(sizes, config, shape, device), trainable, device, config, "traced")
+
+
+def _shared_out(
+    sizes: Mapping[str, float], config: Config, shape: ShapeLike, device: Device
+) -> Mapping[str, float]:
+    """The sizes in one of several processes that share the base model's weights.
+
+    Beside its share each holds the head, and two layers: the one it computes and the one it fetches.
+    Source: transformers' plan for FSDP 2 keeps the head from the forward into the backward pass.
+    """
+    if not config.training.sharded:
+        return sizes
+    layer = sum(inputs * outputs for inputs, outputs in shape.linear_modules.values())
+    fetched = (2 * layer + shape.vocab_size * shape.hidden_size) * _width(device)
+    held = sizes["weights"] / config.training.all_processes + fetched
+    return {**sizes, "weights": min(sizes["weights"], held)}
 
 
 def _complete(

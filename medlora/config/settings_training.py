@@ -213,6 +213,14 @@ class TrainingSettings(Section):
         le=64,
         unit="computers",
     )
+    sharding: Literal["none", "full"] = setting(
+        "none",
+        "Sharding",
+        "What several processes do with the base model: with `none` each holds the whole of it; with `full` "
+        "each keeps its share and fetches a layer when it computes it, for a model that is larger than one "
+        "GPU. What is learned is the same; a step takes longer. Not with 4-bit weights.",
+        source="FSDP 2 (fully_shard), through transformers' loading",
+    )
     meeting_point: str | None = setting(
         None,
         "Meeting point",
@@ -292,6 +300,11 @@ class TrainingSettings(Section):
     def all_processes(self) -> int:
         """Of all machines together."""
         return self.num_processes * self.num_machines
+
+    @property
+    def sharded(self) -> bool:
+        """Whether the base model lies in parts in the run's processes."""
+        return self.sharding == "full" and self.all_processes > 1
 
     @field_validator("devices")
     @classmethod

@@ -19,6 +19,7 @@ from medlora.workspace import Workspace
 _BATCH = "training.per_device_train_batch_size"
 _ACCUMULATION = "training.gradient_accumulation_steps"
 _CHECKPOINTING = "training.gradient_checkpointing"
+_SHARDING = "training.sharding"
 _FOUR_BIT = "model.quantization_config.load_in_4bit"
 _LENGTH = "data.max_seq_length"
 _SHORTEST = 256
@@ -56,8 +57,9 @@ def fit_device(ws: Workspace, text: str, *, name: str = "config.yaml", dataset: 
     """The mildest changes that make a run fit; none where it fits as it is.
 
     Mildest: first fewer records at a time with more accumulation (the same learning, a little slower), then
-    gradient checkpointing (a third slower), then 4-bit weights (a little less exact), last shorter records
-    (something is cut off). Comments and all other settings stay as they are.
+    gradient checkpointing (a third slower), then a base model shared out where there are several processes
+    (slower still), then 4-bit weights (a little less exact), last shorter records (something is cut off).
+    Comments and all other settings stay as they are.
 
     Raises: ConfigError for a text with problems, UserError when nothing is known of the model.
     """
@@ -116,8 +118,8 @@ def _proposals(config: Config, device: Device) -> Iterator[Values]:
     options: list[list[Values]] = [list(_batches(config, device)), list(_lengths(config))]
     if not config.training.gradient_checkpointing:
         options.append([{_CHECKPOINTING: True}])
-    if not config.model.quantization_config.load_in_4bit and device.four_bit and device.kind != "mps":
-        options.append([{_FOUR_BIT: True}])
+    if not config.model.quantization_config.load_in_4bit:
+        options.append(list(_weights(config, device)))
     for chosen in itertools.product(*([{}, *option] for option in options)):
         values = {key: value for part in chosen for key, value in part.items()}
         if values:
@@ -133,6 +135,16 @@ def _batches(config: Config, device: Device) -> Iterator[Values]:
     for smaller in range(batch - 1, 0, -1):
         if effective % smaller == 0:
             yield {_BATCH: smaller, _ACCUMULATION: effective // smaller}
+
+
+def _weights(config: Config, device: Device) -> Iterator[Values]:
+    """Less of the base model's weights in each process: shared out, or in 4 bits; both at once cannot be."""
+    training, lora = config.training, config.lora
+    whole = lora.use_dora or lora.modules_to_save or lora.bias != "none"
+    if training.all_processes > 1 and not training.sharded and not whole:
+        yield {_SHARDING: "full"}
+    if device.four_bit and device.kind != "mps" and not training.sharded:
+        yield {_FOUR_BIT: True}
 
 
 def _lengths(config: Config) -> Iterator[Values]:
@@ -153,10 +165,12 @@ def _harm(values: Values) -> float:
         harm += 1 + 1 / values[_BATCH]
     if _CHECKPOINTING in values:
         harm += 3
-    if _FOUR_BIT in values:
+    if _SHARDING in values:
         harm += 6
+    if _FOUR_BIT in values:
+        harm += 12
     if _LENGTH in values:
-        harm += 12 + 1000 / values[_LENGTH]
+        harm += 24 + 1000 / values[_LENGTH]
     return harm
 
 

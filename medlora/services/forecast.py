@@ -187,7 +187,7 @@ def _is_installed(package: str) -> bool:
 def _recall(ws: Workspace, asked: _Asked) -> Forecast | None:
     try:
         answer = json.loads((ws.cache / "memory" / f"{_key(asked)}.json").read_text(encoding="utf-8"))
-        return from_trace(answer["parts"], int(answer["trainable"]), asked.device, asked.config)
+        return from_trace(answer["parts"], int(answer["trainable"]), asked.device, asked.config, asked.facts)
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

@@ -17,6 +17,7 @@ from medlora.training.examples import Examples
 from medlora.training.fit import LabelTrainer
 from medlora.training.order import EpochOrder, Part
 from medlora.training.ranks import Ranks
+from medlora.training.sharding import WholeCheckpoints
 
 if TYPE_CHECKING:
     from medlora.training.session import Session
@@ -35,17 +36,18 @@ def build_trainer(
     part = None if ranks.alone else Part(ranks.rank, ranks.world, batch)
     strategy = config.training.train_sampling_strategy
     blank = [] if ranks.alone else [blank_row(examples.train[0])]
-    trainer = LabelTrainer(
-        label_only=setup.label_only,
-        order=EpochOrder(examples.lengths, strategy, data_seed(config), group, part),
-        stop=lambda: session.stop.requested,
-        model=model,
-        args=arguments,
-        data_collator=collator,
-        train_dataset=examples.train + blank,
-        eval_dataset=examples.evaluation + blank if examples.evaluation else None,
-        callbacks=callbacks,
-    )
+    with WholeCheckpoints(model, arguments):
+        trainer = LabelTrainer(
+            label_only=setup.label_only,
+            order=EpochOrder(examples.lengths, strategy, data_seed(config), group, part),
+            stop=lambda: session.stop.requested,
+            model=model,
+            args=arguments,
+            data_collator=collator,
+            train_dataset=examples.train + blank,
+            eval_dataset=examples.evaluation + blank if examples.evaluation else None,
+            callbacks=callbacks,
+        )
     trainer.ranks = ranks
     if part is not None:
         scored = replace(part, batch=arguments.per_device_eval_batch_size)

@@ -18,6 +18,7 @@ from torch import nn
 from medlora.training.fast_attention import SequenceAttention
 from medlora.training.fast_projection import Projection, why_not_fused
 from medlora.training.kernels import Kernels
+from medlora.training.sharding import is_sharded
 
 # Architectures whose fused layers are proven against the library's own in tests/golden.
 FAST_ARCHITECTURES = frozenset({"llama", "qwen2", "qwen3", "mistral", "phi3"})
@@ -159,6 +160,8 @@ def why_not_fast(model: PeftModel) -> str | None:
     """What keeps this model's layers from being replaced, or None."""
     base: Any = model.get_base_model()
     config = base.config
+    if is_sharded(base):
+        return "the base model is sharded"
     if config.model_type not in FAST_ARCHITECTURES or config.hidden_act != "silu":
         return f"there are none for the architecture {config.model_type}"
     if any(getattr(config, name, 0.0) for name in ("attention_dropout", "resid_pdrop")):

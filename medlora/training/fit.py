@@ -175,7 +175,9 @@ class LabelTrainer(Trainer):
         """
         folder = Path(output_dir or self.args.output_dir)
         folder.mkdir(parents=True, exist_ok=True)
-        self.model.save_pretrained(folder, state_dict=state_dict, save_embedding_layers=False)
+        self.model.save_pretrained(
+            folder, state_dict=state_dict, save_embedding_layers=False, is_main_process=self.ranks.first
+        )
 
 
 def run_decoder(model: nn.Module, base: Any, inputs: dict[str, torch.Tensor]) -> torch.Tensor:

@@ -109,10 +109,14 @@ def stock_loss(
 
 
 def head_is_plain(model: Any) -> bool:
-    """Whether the logits are nothing but `hidden @ head.T` with a frozen head, as our loss assumes."""
+    """Whether the logits are nothing but `hidden @ head.T` with a frozen head, as our loss assumes.
+
+    Why by its forward: a sharded head is of a class of its own that computes as nn.Linear does.
+    """
     config = model.config
     text = config.get_text_config() if hasattr(config, "get_text_config") else config
     if any(getattr(text, name, None) not in (None, 1, 1.0) for name in _LOGIT_CHANGES):
         return False
     head: Any = model.get_output_embeddings()
-    return type(head) is nn.Linear and getattr(head, "bias", None) is None and not head.weight.requires_grad
+    plain = isinstance(head, nn.Linear) and type(head).forward is nn.Linear.forward
+    return plain and getattr(head, "bias", None) is None and not head.weight.requires_grad

@@ -28,23 +28,28 @@ from medlora.models.parent import KEY, WEIGHTS, Parent, find_mismatches, read_pa
 from medlora.models.weight_hash import hash_file, hash_model
 from medlora.training.attention import register_flat_attention
 from medlora.training.device import Setup
+from medlora.training.ranks import ALONE, Ranks
+from medlora.training.sharding import count_held, sharded_loading
 from medlora.workspace import Workspace
 
 
 @dataclass(frozen=True)
 class AdapterFacts:
-    """What was attached: counts of parameters and the modules adapted."""
+    """What was attached: counts of parameters and the modules adapted.
+
+    held: parameters that lie in this process, fewer than all where the base is sharded.
+    """
 
     trainable: int
     total: int
     modules: tuple[str, ...]
+    held: int
 
 
-def load_base(folder: Path, name: str, config: Config, setup: Setup, gpu: int = 0) -> nn.Module:
-    """The frozen base model on its device, in the run's precision.
+def load_base(folder: Path, name: str, config: Config, setup: Setup, ranks: Ranks = ALONE) -> nn.Module:
+    """The frozen base model on its device, in the run's precision; this process's share where it is sharded.
 
     name: the model's public name, which the adapter will carry instead of a private path.
-    gpu: which one, where several processes have one each.
     """
     settings: dict[str, Any] = {
         "dtype": setup.torch_dtype,
@@ -54,8 +59,10 @@ def load_base(folder: Path, name: str, config: Config, setup: Setup, gpu: int = 
     }
     if setup.four_bit:
         settings["quantization_config"] = _quantization(config, setup)
-    if setup.device == "cuda" or setup.four_bit:
-        settings["device_map"] = {"": gpu if setup.device == "cuda" else "cpu"}
+    if config.training.sharded:
+        settings |= sharded_loading(ranks, setup.device)
+    elif setup.device == "cuda" or setup.four_bit:
+        settings["device_map"] = {"": ranks.local if setup.device == "cuda" else "cpu"}
     model = AutoModelForCausalLM.from_pretrained(folder, **settings)
     if setup.four_bit:
         _keep_weights_trainable(model)
@@ -144,7 +151,7 @@ def attach_adapter(
             f"attached: {', '.join(attached) or 'none'}); choose names that this model has, or all-linear"
         )
     trainable, total = adapted.get_nb_trainable_parameters()
-    return adapted, AdapterFacts(trainable, total, tuple(attached))
+    return adapted, AdapterFacts(trainable, total, tuple(attached), count_held(adapted))
 
 
 def load_parent(model: PeftModel, ws: Workspace, record: Mapping[str, Any]) -> None:

@@ -165,12 +165,12 @@ def fit(session: Session, files: ModelFiles, examples: Examples, resume: Checkpo
     modules, notices = target_modules(facts, config)
     session.notice(*setup.notices, *notices, *prepare_tracker(config, session.run))
     session.tell("held", memory_before_gib=round(memory_now_gib(setup.device), 3))
-    base = load_base(files.path, files.name, config, setup, gpu=session.ranks.local)
+    base = load_base(files.path, files.name, config, setup, session.ranks)
     model, adapter = attach_adapter(base, config, setup, modules)
     if session.record.get("parent") and resume is None:
         _begin_with_parent(session, model, files)
     if known is None:
-        setup = session.ranks.decide(lambda: _proven(session, model, examples, setup))
+        setup = _proven(session, model, examples, setup)
     if setup.compiled:
         session.phase("preparing", "compiling for this machine; half a minute when it is the first time")
     with session.ranks.first_before_others():
@@ -245,8 +245,16 @@ def _choose(
 
 
 def _proven(session: Session, model: Any, examples: Examples, setup: Setup) -> Setup:
-    """The setup with only those fast paths that gave this model's own loss on a few short rows."""
-    if losses_agree(model, examples.train, setup):
+    """The setup with only those fast paths that gave this model's own loss on a few short rows.
+
+    Why every process looks and the first is believed: of a sharded model each holds a part.
+    """
+
+    def agree(tried: Setup) -> bool:
+        found = losses_agree(model, examples.train, tried)
+        return bool(session.ranks.decide(lambda: found))
+
+    if agree(setup):
         return replace(setup, label_only=True)
     training = session.config.training
     plain = replace(
@@ -256,7 +264,7 @@ def _proven(session: Session, model: Any, examples: Examples, setup: Setup) -> S
         micro_batch=training.per_device_train_batch_size,
         accumulation=training.gradient_accumulation_steps,
     )
-    return replace(plain, label_only=losses_agree(model, examples.train, plain))
+    return replace(plain, label_only=agree(plain))
 
 
 def _try_longest(session: Session, trainer: LabelTrainer, examples: Examples, setup: Setup) -> None:
@@ -286,6 +294,7 @@ def _announce_plan(
         left_out=examples.left_out,
         trainable_parameters=adapter.trainable,
         total_parameters=adapter.total,
+        parameters_held=adapter.held,
         modules=list(adapter.modules),
         device=setup.device,
         precision=setup.precision,

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from safetensors.numpy import load_file
 
 from medlora.runs.live import observe
 from medlora.runs.queue import requeue_run
@@ -122,3 +123,46 @@ def test_they_end_together_and_a_resumed_run_repeats_every_bit(kit: Kit, spawn: 
     worker.wait()
     assert psutil.wait_procs(ranks, timeout=30)[1] == []
     assert observe(run).status == "lost"
+
+
+@pytest.mark.timeout(600)
+def test_a_base_in_two_parts_learns_what_a_whole_one_learns_and_its_run_goes_on_after_a_loss(
+    kit: Kit, spawn: Spawn
+) -> None:
+    plain = {"lora": {"lora_dropout": 0.0}, "data": {"eval_dataset_size": 0.2}}
+    alone = EVERY_STEP | {"num_processes": 1, "max_steps": 8}
+    one = kit.make_run(kit.config("phi3", training=alone, **plain), {**SETUP, "micro_batch": 4})
+    assert kit.work(one) == 0, end_of(one)
+    shared = EVERY_STEP | {"sharding": "full", "gradient_checkpointing": True, "save_total_limit": 1000}
+    two = kit.make_run(kit.config("phi3", training=shared, **plain))
+    worker = spawn(two)
+    wait_for_step(two, worker, 9)
+    ranks = ranks_of(worker)
+    assert len(ranks) == 2
+    ranks[1].kill()
+    assert worker.wait(timeout=120) == 3
+    plan = events_of(two, "plan")[-1]
+    of_base = plan["total_parameters"] - plan["trainable_parameters"]
+    assert (plan["processes"], plan["unpadded"]) == (2, True)
+    assert plan["parameters_held"] == plan["trainable_parameters"] + of_base // 2
+    assert losses_of(two)[:8] == pytest.approx(losses_of(one), rel=1e-5)
+    scores = [[event["eval_loss"] for event in events_of(run, "eval")][:2] for run in (one, two)]
+    assert scores[1] == pytest.approx(scores[0], rel=1e-5)
+    eighth = two.checkpoints / "checkpoint-8"
+    got, wanted = (
+        load_file(folder / "adapter_model.safetensors") for folder in (eighth, kit.ws.adapter("tiny"))
+    )
+    assert {name: got[name].shape for name in got} == {name: wanted[name].shape for name in wanted}
+    assert all(got[name] == pytest.approx(wanted[name], abs=2e-5) for name in wanted)
+    before = weights_and_chances(eighth)
+    for folder in two.checkpoints.glob("checkpoint-*"):
+        if folder.name != "checkpoint-4":
+            (folder / "manifest.json").unlink(missing_ok=True)
+    requeue_run(kit.ws, two)
+    worker = spawn(two)
+    wait_until((eighth / "manifest.json").exists, 240, lambda: two.log.read_text(encoding="utf-8"))
+    assert events_of(two, "started")[-1]["resumed_from"] == 4
+    assert weights_and_chances(eighth) == before
+    request_stop(kit.ws, two)
+    assert worker.wait(timeout=120) == 0, two.log.read_text(encoding="utf-8")
+    assert end_of(two)["status"] == "stopped"

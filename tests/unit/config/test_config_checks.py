@@ -185,6 +185,61 @@ def test_the_steps_of_a_run_follow_from_its_rows(training: dict[str, object], ro
     assert count_steps(_config(**training), rows) == steps
 
 
+def test_a_base_that_is_shared_out_is_neither_compressed_nor_trained(refuse: Refuse) -> None:
+    both = "training:\n  num_processes: 2\n  sharding: full\n"
+    compressed = "model:\n  quantization_config:\n    load_in_4bit: true\n"
+    assert refuse(both + compressed) == [
+        "c.yaml:3:3: training.sharding: weights in 4 bits cannot be shared out (got full and load_in_4bit: "
+        "true); choose one of them"
+    ]
+    trained = "lora:\n  use_dora: true\n  bias: all\n  modules_to_save: [lm_head]\n"
+    assert refuse(both + trained) == [
+        "c.yaml:5:3: lora.use_dora: needs whole weights, and training.sharding shares them out (got true); "
+        "write `use_dora: false`",
+        "c.yaml:6:3: lora.bias: needs whole weights, and training.sharding shares them out (got 'all'); "
+        "write `bias: none`",
+        "c.yaml:7:3: lora.modules_to_save: needs whole weights, and training.sharding shares them out (got "
+        "['lm_head']); write `modules_to_save: []`",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "sets", "sharding", "four_bit", "notice"),
+    [
+        (
+            "training: {sharding: full}\n",
+            (),
+            "none",
+            False,
+            "training.sharding: has no effect: one process has nobody to share with; write "
+            "`num_processes: 2` or more",
+        ),
+        (
+            "base_template: default\noverrides:\n  training: {sharding: full, num_processes: 2}\n",
+            (),
+            "full",
+            False,
+            "model.quantization_config.load_in_4bit: off: weights in 4 bits cannot be shared out, and "
+            "training.sharding asks for that",
+        ),
+        (
+            "training: {sharding: full, num_processes: 2}\n",
+            ("model.quantization_config.load_in_4bit=true",),
+            "none",
+            True,
+            "training.sharding: none: weights in 4 bits cannot be shared out, and load_in_4bit is set later",
+        ),
+    ],
+)
+def test_what_is_set_later_decides_between_sharing_out_and_compressing(
+    resolve: Resolve, text: str, sets: tuple[str, ...], sharding: str, four_bit: bool, notice: str
+) -> None:
+    found = resolve(text, sets=sets)
+    assert found.config.training.sharding == sharding
+    assert found.config.model.quantization_config.load_in_4bit is four_bit
+    assert [str(n).split(": ", 1)[1] for n in found.notices if str(n).endswith(notice)] != []
+
+
 def test_unset_settings_follow_their_neighbours() -> None:
     config = _config(save_steps=40, seed=7)
     assert (eval_interval(config), data_seed(config), evaluates(config), keeps_best(config)) == (

@@ -54,6 +54,17 @@ def test_eight_bit_optimizers_hold_a_quarter() -> None:
     assert ratio == pytest.approx(0.25, abs=0.01)
 
 
+def test_a_base_that_is_shared_out_lies_in_parts_but_for_its_head_and_two_layers() -> None:
+    whole = _phi(Device("cuda", four_bit=False))
+    shared = _phi(Device("cuda", four_bit=False), sharding="full", num_processes=4)
+    linear = 3072 * (3072 + 2 * 1024 + 3072 + 3 * 8192)
+    fetched = 2 * (200064 * 3072 + 2 * linear) / 2**30
+    assert shared.parts["weights"] == pytest.approx(whole.parts["weights"] / 4 + fetched, abs=0.01)
+    others = [{**found.parts, "weights": 0.0} for found in (whole, shared)]
+    assert others[0] == others[1]
+    assert _phi(Device("cuda", four_bit=False), sharding="full").parts == whole.parts
+
+
 def test_a_smaller_batch_needs_less() -> None:
     assert _phi(per_device_train_batch_size=1).total_gib < _phi().total_gib
 

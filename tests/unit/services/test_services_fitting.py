@@ -63,6 +63,18 @@ def test_a_run_that_fits_is_left_alone(ws, tmp_path, monkeypatch):
     assert describe_fit(found).startswith("It fits as it is: about ")
 
 
+def test_several_processes_share_the_base_out_before_anything_is_compressed(ws, tmp_path, monkeypatch):
+    machine(tmp_path, monkeypatch, "cuda", 9.0)
+    text = """base_template: default
+overrides:
+  model: {quantization_config: {load_in_4bit: false}}
+  training: {num_processes: 4, devices: all, per_device_train_batch_size: 1}
+"""
+    found = fit_device(ws, text)
+    assert found.fits is True
+    assert {change.key: change.after for change in found.changes} == {"training.sharding": "full"}
+
+
 def test_the_batch_is_cut_before_anything_else_and_its_effect_kept(ws, tmp_path, monkeypatch):
     machine(tmp_path, monkeypatch, "cuda", 30.0)
     found = fit_device(ws, TEXT)
