@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from medlora.cli import adapter_release
-from medlora.cli.output import JsonFlag, check_target, print_json, print_table
+from medlora.cli.output import JsonFlag, check_target, confirm, print_json, print_table
 from medlora.errors import RunFailedError
 from medlora.services import adapter_export, adapter_library, adapters
 from medlora.services.adapter_import import import_adapter
@@ -145,7 +145,7 @@ def push(
     """Put an adapter on the Hub. It leaves this machine, with whatever it learned by heart."""
     if not yes:
         seen = "everyone can see it" if public else "those you allow can see it"
-        typer.confirm(f"Send adapter {name} to {repository}, where {seen}?", abort=True)
+        confirm(f"Send adapter {name} to {repository}, where {seen}?")
     address = adapter_export.push(Workspace.open(), name, repository, private=not public)
     if json:
         print_json({"adapter": name, "address": address})
@@ -189,7 +189,7 @@ def delete(
 ) -> None:
     """Delete an adapter for good; refused while it is in use."""
     if not yes:
-        typer.confirm(f"Delete adapter {name} for good?", abort=True)
+        confirm(f"Delete adapter {name} for good?")
     adapter_library.delete(Workspace.open(), name)
     if json:
         print_json({"adapter": name, "deleted": True})

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from medlora.cli.output import JsonFlag, print_json, print_table
+from medlora.cli.output import JsonFlag, confirm, print_json, print_table
 from medlora.errors import UserError
 from medlora.services import conversations
 from medlora.services.conversations import FORMATS, Kept
@@ -122,7 +122,7 @@ def delete(
     if bool(ids) == everything:
         raise UserError("conversations delete: name some, or give --all")
     if not yes:
-        typer.confirm("Delete for good?", abort=True)
+        confirm("Delete for good?")
     ws = Workspace.open()
     gone = conversations.delete_all(ws, user) if everything else conversations.delete(ws, user, ids or [])
     print_json({"deleted": gone}) if json else print(f"deleted: {gone}")

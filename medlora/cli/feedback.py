@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from medlora.cli.output import JsonFlag, check_target, print_json, print_problems, print_table
+from medlora.cli.output import JsonFlag, check_target, confirm, print_json, print_problems, print_table
 from medlora.cli.personal import RedactFlag, RightsFlag, decide, tell_undecided
 from medlora.errors import UserError
 from medlora.services import feedback, feedback_data
@@ -163,7 +163,7 @@ def delete(
     if bool(ids) == all_records:
         raise UserError("feedback delete: name the ids, or say --all")
     if not yes:
-        typer.confirm("Delete for good?", abort=True)
+        confirm("Delete for good?")
     ws = Workspace.open()
     gone = feedback.delete_records(ws, ids) if ids else feedback.delete_all(ws, Selection(adapter, rater))
     if json:

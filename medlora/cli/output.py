@@ -58,6 +58,21 @@ def check_target(option: str, target: Path, *, fresh: bool = True) -> Path:
     return target
 
 
+def confirm(question: str) -> None:
+    """Ask on the terminal whether to go on.
+
+    Raises: UserError for a no, or where nobody can answer.
+    """
+    try:
+        agreed = typer.confirm(question)
+    except typer.Abort:
+        if sys.stdin.isatty():
+            raise
+        raise UserError("there is nobody to ask here, so nothing was done; add --yes to go on") from None
+    if not agreed:
+        raise UserError("you answered no, so nothing was done")
+
+
 def print_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """Left-aligned columns, as wide as their longest cell; figures with four decimals."""
     cells = [list(header), *([_cell(value) for value in row] for row in rows)]

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from medlora.cli.output import JsonFlag, print_json, print_table
+from medlora.cli.output import JsonFlag, confirm, print_json, print_table
 from medlora.errors import UserError
 from medlora.services import retention
 from medlora.services.retention import Due
@@ -59,7 +59,7 @@ def purge(
         return
     if not yes:
         _print_due(found, False)
-        typer.confirm("Delete these for good?", abort=True)
+        confirm("Delete these for good?")
     gone = retention.purge(ws, older_than)
     if json:
         print_json([_row(item) for item in gone])

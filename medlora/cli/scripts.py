@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from medlora.cli.feedback import describe_standing, standing_document
-from medlora.cli.output import JsonFlag, check_target, print_json, print_table
+from medlora.cli.output import JsonFlag, check_target, confirm, print_json, print_table
 from medlora.cli.safety import read_config
 from medlora.errors import RunFailedError, UserError
 from medlora.services import script_files, script_sheets, scripts
@@ -170,7 +170,7 @@ def delete(
 ) -> None:
     """Delete a script for good; answers that were rated or voted on stay with their rating."""
     if not yes:
-        typer.confirm("Delete the script for good?", abort=True)
+        confirm("Delete the script for good?")
     ws = Workspace.open()
     if scripts.read_state(ws, script_id).going:
         raise UserError("script: it is running; stop it first")

@@ -215,7 +215,10 @@ _HINTS = (
         "cannot start any token",
         "a tab or sign that YAML does not allow here; indent with spaces, quote the text",
     ),
-    ("mapping values are not allowed", "a second `:` in the line, or a wrong indent; put the text in quotes"),
+    (
+        "mapping values are not allowed",
+        "a second `:` in the line, or a wrong indent; put the text in quotes, or line the key up",
+    ),
     ("could not find expected ':'", "a line without `:`; write `key: value`"),
     ("expected <block end>", "the indent does not fit the lines above; align the keys of a section"),
     ("found unexpected end of stream", "a quote is not closed; close it"),

@@ -29,6 +29,7 @@ from medlora.errors import DataError
 from medlora.workspace import write_json
 
 _ZIP, _OLE = b"PK\x03\x04", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+_BOOK_ENDINGS = (".xlsx", ".xlsm", ".xlsb", ".xls", ".ods")
 _CSV_ENDINGS = (".csv", ".tsv", ".tab")
 _SAMPLE_ROWS, _SHOWN_ROWS = 200, 3
 _MOST_UNSTORED = 10_000
@@ -77,6 +78,8 @@ class TableOrigin:
         if own is not None:
             return own
         message = problem.message
+        if problem.kind == "empty_file":
+            message = "there are no rows below the columns' names"
         for role, name in FIELDS.items():
             if role in self.columns and message.startswith(f"{name}: "):
                 said = message.removeprefix(f"{name}: ").replace("remove the line", "remove the row")
@@ -118,6 +121,8 @@ def open_table(path: Path, sheet: str | None = None) -> Iterator[Table]:
         with path.open("rb") as file:
             yield Workbook(path, file, sheet)
         return
+    if head.startswith(b"%PDF") or path.suffix.lower() in _BOOK_ENDINGS:
+        raise DataError(f"{path.name}: this is no workbook and no CSV file inside; save it as .xlsx or .csv")
     if sheet:
         raise DataError(f"{path.name}: a CSV file has no sheets (got {sheet!r}); leave the sheet out")
     yield CsvTable(path)

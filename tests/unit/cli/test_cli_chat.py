@@ -79,7 +79,10 @@ def test_a_terminal_conversation_is_kept_once_that_is_switched_on() -> None:
 
 def test_nothing_is_deleted_by_a_slip() -> None:
     refused = CliRunner().invoke(cli, ["conversations", "delete", "--all"], input="n\n")
-    assert refused.exit_code == 1 and "Delete for good?" in refused.output
+    assert "Delete for good?" in refused.output
+    assert str(refused.exception) == "you answered no, so nothing was done"
+    unasked = CliRunner().invoke(cli, ["conversations", "delete", "--all"])
+    assert str(unasked.exception) == "there is nobody to ask here, so nothing was done; add --yes to go on"
     result = CliRunner().invoke(cli, ["conversations", "delete"])
     assert result.exit_code != 0 and str(result.exception) == "conversations delete: name some, or give --all"
 

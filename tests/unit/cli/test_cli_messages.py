@@ -44,6 +44,14 @@ def refused(*words: str) -> str:
             "data import rows.jsonl",
             "rows.jsonl: this is JSON, which needs no columns; import it with `data add`",
         ),
+        (
+            "data import page.xlsx",
+            "page.xlsx: this is no workbook and no CSV file inside; save it as .xlsx or .csv",
+        ),
+        (
+            "data import header.csv",
+            "header.csv: no row can be used: row 1: there are no rows below the columns' names",
+        ),
         ("data remove gone", "dataset: there is none of this name (got 'gone'); there are none yet"),
         ("adapters show gone", "adapter: there is none of this name (got 'gone'); there are none yet"),
         ("adapters show con", "adapter: the name belongs to a device on Windows (got 'con'); choose another"),
@@ -59,6 +67,8 @@ def refused(*words: str) -> str:
 )
 def test_what_is_not_there_or_not_of_the_kind_is_named(desk: Path, words: str, message: str) -> None:
     (desk / "rows.jsonl").write_text(GOOD, encoding="utf-8")
+    (desk / "page.xlsx").write_text("<html>", encoding="utf-8")
+    (desk / "header.csv").write_text("question,answer\n", encoding="utf-8")
     (desk / "latin.jsonl").write_bytes('{"text": "é"}'.encode("latin-1"))
     assert refused(*words.split()) == message
 

@@ -39,7 +39,11 @@ def _said(text: str) -> list[str]:
         ("- a\n- b\n", "c.yaml:1:1: the text is not a list of settings; write lines such as `lora:`"),
         ("just text", "c.yaml:1:1: the text is not a list of settings; write lines such as `lora:`"),
         ("lora: [1, 2\n", "c.yaml:2:1: a bracket is not closed, or a comma is missing"),
-        ("a: b: c\n", "c.yaml:1:5: a second `:` in the line, or a wrong indent; put the text in quotes"),
+        (
+            "a: b: c\n",
+            "c.yaml:1:5: a second `:` in the line, or a wrong indent; put the text in quotes, "
+            "or line the key up",
+        ),
         ('a: "open\n', "c.yaml:2:1: a quote is not closed; close it"),
         ("? [a]\n: b\n", "c.yaml:1:3: a key must be a plain word, not a list or a table"),
         ("a: 1\nb: \x07\n", "c.yaml:2:1: an invisible control character (code 7); delete it"),
