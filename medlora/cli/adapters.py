@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from medlora.cli import adapter_release
-from medlora.cli.output import JsonFlag, check_target, confirm, print_json, print_table
+from medlora.cli.output import JsonFlag, YesFlag, check_target, confirm, print_json, print_table
 from medlora.errors import RunFailedError
 from medlora.services import adapter_export, adapter_library, adapters
 from medlora.services.adapter_import import import_adapter
@@ -139,7 +139,7 @@ def push(
     name: NameArgument,
     repository: Annotated[str, typer.Argument(metavar="REPO", help="owner/name on the Hugging Face Hub.")],
     public: Annotated[bool, typer.Option("--public", help="For everyone to see; else private.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: YesFlag = False,
     json: JsonFlag = False,
 ) -> None:
     """Put an adapter on the Hub. It leaves this machine, with whatever it learned by heart."""
@@ -184,7 +184,7 @@ def note(
 @commands.command("delete")
 def delete(
     name: NameArgument,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: YesFlag = False,
     json: JsonFlag = False,
 ) -> None:
     """Delete an adapter for good; refused while it is in use."""

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from medlora.cli.output import JsonFlag, confirm, print_json, print_table
+from medlora.cli.output import JsonFlag, YesFlag, confirm, print_json, print_table
 from medlora.errors import UserError
 from medlora.services import conversations
 from medlora.services.conversations import FORMATS, Kept
@@ -115,7 +115,7 @@ def delete(
     ids: Annotated[list[str] | None, typer.Argument(metavar="[ID]...")] = None,
     everything: Annotated[bool, typer.Option("--all", help="Every one, of that user or of all.")] = False,
     user: UserFlag = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: YesFlag = False,
     json: JsonFlag = False,
 ) -> None:
     """Delete conversations for good: overwritten on disk, not only taken off the list."""

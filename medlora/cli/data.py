@@ -8,7 +8,15 @@ from typing import Annotated, Any
 
 import typer
 
-from medlora.cli.output import JsonFlag, SetFlag, print_json, print_problems, print_table
+from medlora.cli.output import (
+    JsonFlag,
+    SetFlag,
+    YesFlag,
+    confirm_at_terminal,
+    print_json,
+    print_problems,
+    print_table,
+)
 from medlora.cli.personal import RedactFlag, RightsFlag, decide, tell_undecided
 from medlora.cli.tables import import_table
 from medlora.config.schema import Config
@@ -151,12 +159,15 @@ def remove(
     keep_adapters: Annotated[
         bool, typer.Option("--keep-adapters", help="With --everything: adapters stay.")
     ] = False,
+    yes: YesFlag = False,
     json: JsonFlag = False,
 ) -> None:
     """Delete a dataset for good; with --everything, all that was made from it too."""
     if keep_adapters and not everything:
         raise UserError("--keep-adapters: it goes with --everything; without that, adapters stay anyway")
     ws = Workspace.open()
+    more = ", with all that was made from it," if everything else ""
+    confirm_at_terminal(f"Delete {name}{more} for good?", yes)
     if not everything:
         data.remove_dataset(ws, name)
         print_json({"name": name}) if json else print(f"{name}: removed")

@@ -8,7 +8,15 @@ from typing import Annotated, Any
 
 import typer
 
-from medlora.cli.output import JsonFlag, check_target, confirm, print_json, print_problems, print_table
+from medlora.cli.output import (
+    JsonFlag,
+    YesFlag,
+    check_target,
+    confirm,
+    print_json,
+    print_problems,
+    print_table,
+)
 from medlora.cli.personal import RedactFlag, RightsFlag, decide, tell_undecided
 from medlora.errors import UserError
 from medlora.services import feedback, feedback_data
@@ -156,7 +164,7 @@ def delete(
     all_records: Annotated[bool, typer.Option("--all", help="Everything, narrowed by the options.")] = False,
     adapter: AdapterOption = None,
     rater: RaterOption = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: YesFlag = False,
     json: JsonFlag = False,
 ) -> None:
     """Delete ratings and votes for good, with the answers they are about."""

@@ -14,6 +14,7 @@ import typer
 from medlora.errors import UserError
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
+YesFlag = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 SetFlag = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Override one setting; may be given several times."),
@@ -71,6 +72,15 @@ def confirm(question: str) -> None:
         raise UserError("there is nobody to ask here, so nothing was done; add --yes to go on") from None
     if not agreed:
         raise UserError("you answered no, so nothing was done")
+
+
+def confirm_at_terminal(question: str, yes: bool) -> None:
+    """Ask a person, but no script: what a command always did without asking, a pipe may still do.
+
+    Raises: UserError for a no.
+    """
+    if not yes and sys.stdin is not None and sys.stdin.isatty():
+        confirm(question)
 
 
 def print_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:

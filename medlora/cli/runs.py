@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from medlora.cli.output import JsonFlag, SetFlag, print_json, print_table
+from medlora.cli.output import JsonFlag, SetFlag, YesFlag, confirm_at_terminal, print_json, print_table
 from medlora.errors import ConfigError, RunFailedError, UserError
 from medlora.services import configure
 from medlora.services import train as training
@@ -229,10 +229,11 @@ def resume(
 
 
 @commands.command("remove")
-def remove(run_id: IdArgument, json: JsonFlag = False) -> None:
+def remove(run_id: IdArgument, yes: YesFlag = False, json: JsonFlag = False) -> None:
     """Delete a run's record, log and checkpoints; its adapter stays."""
     ws = Workspace.open()
     known = training.view(ws, run_id).run_id
+    confirm_at_terminal(f"Delete the run {known} for good?", yes)
     training.remove(ws, known)
     if json:
         print_json({"run_id": known, "removed": True})

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from medlora.cli.feedback import describe_standing, standing_document
-from medlora.cli.output import JsonFlag, check_target, confirm, print_json, print_table
+from medlora.cli.output import JsonFlag, YesFlag, check_target, confirm, print_json, print_table
 from medlora.cli.safety import read_config
 from medlora.errors import RunFailedError, UserError
 from medlora.services import script_files, script_sheets, scripts
@@ -165,7 +165,7 @@ def import_script(
 @commands.command("delete")
 def delete(
     script_id: IdArgument,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: YesFlag = False,
     json: JsonFlag = False,
 ) -> None:
     """Delete a script for good; answers that were rated or voted on stay with their rating."""

@@ -1,6 +1,7 @@
 """What the command line says to input that is wrong: the place, what is wrong, and what to do."""
 
 import errno
+import io
 import json
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from medlora import __main__ as edge
+from medlora.cli.output import confirm_at_terminal
 from medlora.cli.root import cli
 from medlora.errors import UserError
 from medlora.workspace import Workspace
@@ -159,3 +161,19 @@ def test_what_is_there_already_is_not_replaced_by_an_export(desk: Path) -> None:
     assert refused("adapters", "export", "mine") == (
         "--to: there is a file or folder of this name already (got mine.zip); name another"
     )
+
+
+class Terminal(io.StringIO):
+    """Somebody who types."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_person_is_asked_before_a_dataset_goes_and_a_script_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", Terminal("n\n"))
+    with pytest.raises(UserError, match=r"^you answered no, so nothing was done$"):
+        confirm_at_terminal("Delete it?", yes=False)
+    confirm_at_terminal("Delete it?", yes=True)
+    monkeypatch.setattr(sys, "stdin", io.StringIO())
+    confirm_at_terminal("Delete it?", yes=False)
