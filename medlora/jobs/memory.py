@@ -211,19 +211,9 @@ def _attend_as_on_a_gpu(
             is_causal=True,
             enable_gqa=query.shape[1] != key.shape[1],
         )
-        for begin, end in itertools.pairwise(kwargs["cu_seqlens"].tolist())
+        for begin, end in itertools.pairwise(kwargs["borders"])
     ]
     return torch.cat(pieces, dim=2).transpose(1, 2).contiguous(), None
-
-
-class _Borders:
-    """Where each row of a flat batch begins, as a list: a tensor without data could not tell."""
-
-    def __init__(self, rows: list[int]) -> None:
-        self._at = [0, *itertools.accumulate(rows)]
-
-    def tolist(self) -> list[int]:
-        return self._at
 
 
 def _batch(case: Case) -> dict[str, Any]:
@@ -233,7 +223,7 @@ def _batch(case: Case) -> dict[str, Any]:
         return {
             "input_ids": torch.zeros(1, tokens, dtype=torch.long),
             "position_ids": places,
-            "cu_seqlens": _Borders(case.rows),
+            "borders": (0, *itertools.accumulate(case.rows)),
         }
     shape = (len(case.rows), max(case.rows))
     ones = torch.ones(shape, dtype=torch.long)

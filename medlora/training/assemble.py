@@ -30,7 +30,7 @@ def build_trainer(
     config = session.config
     total = count_steps(config, len(examples.train))
     arguments = training_arguments(config, setup, session.checkpoints, total, bool(examples.evaluation))
-    collator = FlatCollator(setup.attention == "sdpa") if setup.flat else PaddedCollator(_pad_id(model))
+    collator = FlatCollator(setup.attention != "sdpa") if setup.flat else PaddedCollator(_pad_id(model))
     ranks, batch = session.ranks, arguments.per_device_train_batch_size
     group = batch * arguments.gradient_accumulation_steps * ranks.world
     part = None if ranks.alone else Part(ranks.rank, ranks.world, batch)

@@ -35,18 +35,18 @@ def flat_attention(
     attention_mask: torch.Tensor | None = None,
     **kwargs: Any,
 ) -> tuple[torch.Tensor, None]:
-    """Causal attention per sequence when `cu_seqlens` says where each begins, else the stock path.
+    """Causal attention per sequence when `borders` says where each begins, else the stock path.
 
     Shapes: query (1, heads, tokens, head_dim), key and value (1, kv_heads, tokens, head_dim),
-    cu_seqlens (sequences + 1,); result (1, tokens, heads, head_dim).
+    borders (sequences + 1,), plain numbers; result (1, tokens, heads, head_dim).
     """
-    borders = kwargs.pop("cu_seqlens", None)
+    borders = kwargs.pop("borders", None)
     if borders is None:
         return sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)
     dropout = kwargs.get("dropout", 0.0)
     scale = kwargs.get("scaling") or query.shape[-1] ** -0.5
     if query.device.type == "cpu" and not dropout:
-        attention = SequenceAttention(tuple(borders.tolist()), scale, EAGER)
+        attention = SequenceAttention(tuple(borders), scale, EAGER)
         return attend(query[0], key[0], value[0], attention)[None], None
     key, value, grouped = _fit_heads(query, key, value, dropout)
     pieces = [
@@ -59,7 +59,7 @@ def flat_attention(
             dropout_p=dropout,
             enable_gqa=grouped,
         )
-        for begin, end in itertools.pairwise(borders.tolist())
+        for begin, end in itertools.pairwise(borders)
     ]
     return torch.cat(pieces, dim=2).transpose(1, 2).contiguous(), None
 

@@ -23,22 +23,27 @@ def _shifted(labels: list[int]) -> list[int]:
 class FlatCollator:
     """All sequences end to end in one row, each with its own positions: no padding at all.
 
-    borders: whether to say where each sequence begins; flash attention finds out from the positions.
-    Shapes: input_ids, position_ids, labels and shift_labels (1, tokens); cu_seqlens (sequences + 1,).
+    Where each begins is told in plain numbers: from a GPU every layer would have to wait for them.
+    flash: tell it as flash attention takes it, which would ask the GPU in each layer for what is missing.
+
+    Shapes: input_ids, position_ids, labels and shift_labels (1, tokens); borders (sequences + 1,).
     """
 
-    borders: bool = True
+    flash: bool = False
 
-    def __call__(self, examples: Sequence[Example]) -> dict[str, torch.Tensor]:
+    def __call__(self, examples: Sequence[Example]) -> dict[str, Any]:
         lengths = [len(example["input_ids"]) for example in examples]
-        batch = {
+        borders = (0, *itertools.accumulate(lengths))
+        batch: dict[str, Any] = {
             "input_ids": torch.tensor([[t for example in examples for t in example["input_ids"]]]),
             "position_ids": torch.cat([torch.arange(length) for length in lengths])[None],
             "labels": torch.tensor([[t for example in examples for t in example["labels"]]]),
             "shift_labels": torch.tensor([[t for example in examples for t in _shifted(example["labels"])]]),
         }
-        if self.borders:
-            batch["cu_seqlens"] = torch.tensor([0, *itertools.accumulate(lengths)])
+        if not self.flash:
+            return batch | {"borders": borders}
+        batch["cu_seq_lens_q"] = batch["cu_seq_lens_k"] = torch.tensor(borders, dtype=torch.int32)
+        batch["max_length_q"] = batch["max_length_k"] = max(lengths)
         return batch
 
 
@@ -51,7 +56,7 @@ class PaddedCollator:
 
     pad_token_id: int
 
-    def __call__(self, examples: Sequence[Example]) -> dict[str, torch.Tensor]:
+    def __call__(self, examples: Sequence[Example]) -> dict[str, Any]:
         longest = max(len(example["input_ids"]) for example in examples)
         columns: dict[str, list[list[int]]] = {}
         for example in examples:

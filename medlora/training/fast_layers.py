@@ -122,7 +122,7 @@ class FastLayer:
 
     def forward(self, hidden_states: torch.Tensor, **settings: Any) -> torch.Tensor:
         """Shapes: hidden_states and result (1, tokens, width)."""
-        borders = settings.get("cu_seqlens")
+        borders = settings.get("borders")
         if borders is None:
             stock: torch.Tensor = self._stock(hidden_states, **settings)
             return stock
@@ -130,7 +130,7 @@ class FastLayer:
             x = hidden_states[0]
             residual, normed = self._normalise(x, None, self._first_norm)
             cosine, sine = settings["position_embeddings"]
-            layout = SequenceAttention(tuple(borders.tolist()), self._scale, self._kernels)
+            layout = SequenceAttention(tuple(borders), self._scale, self._kernels)
             mixed = self._mix(normed).view(len(x), -1, self._head_dim)
             seen = _Attention.apply(self._norm_heads(mixed), cosine[0], sine[0], self._groups, layout)
             attended = self._out(seen.view(len(x), -1))

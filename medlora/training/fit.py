@@ -59,7 +59,7 @@ class LabelTrainer(Trainer):
     def compute_loss(
         self,
         model: nn.Module,
-        inputs: dict[str, torch.Tensor],
+        inputs: dict[str, Any],
         return_outputs: bool = False,
         num_items_in_batch: torch.Tensor | int | None = None,
     ) -> Any:
@@ -69,7 +69,7 @@ class LabelTrainer(Trainer):
         return (loss, {"loss": loss}) if return_outputs else loss
 
     def _mean_loss(
-        self, model: nn.Module, inputs: dict[str, torch.Tensor], labels_in_step: torch.Tensor | int | None
+        self, model: nn.Module, inputs: dict[str, Any], labels_in_step: torch.Tensor | int | None
     ) -> torch.Tensor:
         inputs = {name: value for name, value in inputs.items() if name != "labels"}
         targets = inputs.pop("shift_labels")
@@ -180,7 +180,7 @@ class LabelTrainer(Trainer):
         )
 
 
-def run_decoder(model: nn.Module, base: Any, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+def run_decoder(model: nn.Module, base: Any, inputs: dict[str, Any]) -> torch.Tensor:
     """The last hidden states, by calling the whole (wrapped) model with its head applied to no row.
 
     Why: calling the wrapped model keeps accelerate's and DDP's hooks; the head on zero rows costs nothing.

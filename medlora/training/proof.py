@@ -34,7 +34,7 @@ def losses_agree(model: PeftModel, examples: Sequence[Example], setup: Setup) ->
     device = next(model.parameters()).device
     short = _short(examples)
     padded = _on(device, PaddedCollator(0)(short))
-    flat = FlatCollator(borders=setup.attention == "sdpa")
+    flat = FlatCollator(flash=setup.attention != "sdpa")
     fast = _on(device, flat(short)) if setup.flat else dict(padded)
     training = model.training
     model.eval()
@@ -110,9 +110,9 @@ def _short(examples: Sequence[Example]) -> list[Example]:
     return [{"input_ids": ids, "labels": ids} for ids in cut]
 
 
-def _inputs(batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+def _inputs(batch: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in batch.items() if name not in ("labels", "shift_labels")}
 
 
-def _on(device: torch.device, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    return {name: value.to(device) for name, value in batch.items()}
+def _on(device: torch.device, batch: dict[str, Any]) -> dict[str, Any]:
+    return {name: value.to(device) if torch.is_tensor(value) else value for name, value in batch.items()}

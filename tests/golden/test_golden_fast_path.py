@@ -119,7 +119,7 @@ def test_the_adapter_loads_in_plain_peft_with_equal_outputs(kit: Kit, tmp_path: 
         torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-4)
 
 
-FAST_INPUTS = ("input_ids", "position_ids", "cu_seqlens")
+FAST_INPUTS = ("input_ids", "position_ids", "borders")
 
 
 def test_layers_that_are_more_than_plain_lora_stay_as_they_are(kit: Kit) -> None:

@@ -76,12 +76,15 @@ def test_every_family_can_be_traced(family: str) -> None:
 
 def test_phi_4_mini_in_four_bits_takes_no_more_than_five_and_a_half_gigabytes() -> None:
     """Two records of 2,048 tokens at a time, with everything counted, on a GPU."""
+    model = built_in_config("microsoft/Phi-4-mini-instruct") or {}
     asked = question(
-        built_in_config("microsoft/Phi-4-mini-instruct") or {},
+        model,
         modules=["qkv_proj", "o_proj"], sequence=2048, portion=2, device="cuda", dtype="bfloat16", rank=32,
         dropout=0.1, four_bit=True, double_quant=True, checkpointing=True, accumulates=True,
     )  # fmt: skip
     answer = trace(case_of(asked))
     config = Config.model_validate({"training": {"gradient_checkpointing": True}})
-    forecast = from_trace(answer["parts"], answer["trainable"], Device("cuda"), config)
+    forecast = from_trace(
+        answer["parts"], answer["trainable"], Device("cuda"), config, facts_from_config(model)
+    )
     assert 4.5 < forecast.total_gib * 2**30 / 1e9 < 5.5

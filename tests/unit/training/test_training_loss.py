@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from transformers import DataCollatorWithFlattening
 
 from medlora.training import loss as loss_module
 from medlora.training.collate import FlatCollator, PaddedCollator, count_tokens
@@ -89,9 +90,19 @@ def test_a_flat_batch_lays_sequences_end_to_end() -> None:
     assert batch["input_ids"].tolist() == [[5, 6, 7, 8, 9, 10]]
     assert batch["position_ids"].tolist() == [[0, 1, 2, 3, 0, 1]]
     assert batch["shift_labels"].tolist() == [[-100, 7, 8, -100, 10, -100]]
-    assert batch["cu_seqlens"].tolist() == [0, 4, 6]
+    assert batch["borders"] == (0, 4, 6)
     assert count_tokens(batch) == 6
-    assert "cu_seqlens" not in FlatCollator(borders=False)(EXAMPLES)
+
+
+def test_flash_attention_is_told_what_it_would_ask_the_gpu_for_in_each_layer() -> None:
+    batch = FlatCollator(flash=True)(EXAMPLES)
+    known = DataCollatorWithFlattening(return_flash_attn_kwargs=True)(EXAMPLES)
+    for name in ("cu_seq_lens_q", "cu_seq_lens_k"):
+        assert torch.equal(batch[name], known[name])
+        assert batch[name].dtype == known[name].dtype
+    assert [batch[name] for name in ("max_length_q", "max_length_k")] == [4, 4]
+    assert [known[name] for name in ("max_length_q", "max_length_k")] == [4, 4]
+    assert "borders" not in batch
 
 
 def test_a_padded_batch_is_as_long_as_its_longest_sequence() -> None:

@@ -11,6 +11,7 @@ import pytest
 import torch
 from accelerate import Accelerator
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import AutoModelForCausalLM, TrainerControl, TrainerState
 
 from medlora.config.schema import Config
@@ -152,12 +153,51 @@ def test_flat_rows_on_a_gpu_share_heads_only_where_a_kernel_can(
 def test_heads_that_were_repeated_see_what_shared_ones_see(monkeypatch: pytest.MonkeyPatch) -> None:
     generator = torch.Generator().manual_seed(0)
     query, key, value = (torch.randn(1, heads, 9, 8, generator=generator) for heads in (4, 2, 2))
-    borders, module = torch.tensor([0, 4, 9]), torch.nn.Module()
-    shared, _ = flat_attention(module, query, key, value, cu_seqlens=borders)
+    borders, module = (0, 4, 9), torch.nn.Module()
+    shared, _ = flat_attention(module, query, key, value, borders=borders)
     wide = (key.repeat_interleave(2, 1), value.repeat_interleave(2, 1), False)
     monkeypatch.setattr(attention, "_fit_heads", lambda *parts: wide)
-    repeated, _ = flat_attention(module, query, key, value, cu_seqlens=borders, dropout=1e-9)
+    repeated, _ = flat_attention(module, query, key, value, borders=borders, dropout=1e-9)
     torch.testing.assert_close(repeated, shared)
+
+
+class _Reads(TorchDispatchMode):
+    """Notes each moment at which a program would wait for a number from a GPU."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[str] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in (torch.ops.aten._local_scalar_dense.default, torch.ops.aten.nonzero.default):
+            self.seen.append(str(func))
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("dropout", [0.0, 1e-9], ids=["as on a processor", "piece by piece as on a GPU"])
+def test_no_layer_waits_for_a_number_from_the_device(
+    dropout: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    setup = Setup(device="cpu", dtype="float32", attention="sdpa", optimizer="adamw_torch", flat=True)
+    model: Any = load_base(make_tiny_model(tmp_path / "base"), "tiny", Config(), setup).train()
+    batch = FlatCollator()([{"input_ids": [5] * length, "labels": [5] * length} for length in (7, 3, 12)])
+    inputs = {name: value for name, value in batch.items() if "labels" not in name}
+    reads, read_lists = _Reads(), 0
+
+    def tolist(tensor: torch.Tensor) -> Any:
+        nonlocal read_lists
+        read_lists += 1
+        return plain(tensor)
+
+    plain = torch.Tensor.tolist
+    for layer in model.model.layers:
+        layer.self_attn.attention_dropout = dropout
+        layer.register_forward_pre_hook(lambda *_: reads.__enter__() and None)
+        layer.register_forward_hook(lambda *_: reads.__exit__(None, None, None))
+    monkeypatch.setattr(torch.Tensor, "tolist", tolist)
+    assert torch.tensor([1]).tolist() == [1]
+    model(**inputs)
+    assert (reads.seen, read_lists) == ([], 1)
 
 
 class _Stop:
