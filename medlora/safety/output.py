@@ -68,6 +68,7 @@ class OutputRule:
     id: str
     withholds: bool
     only_after_finding: bool
+    or_after_finding: bool
     beside: re.Pattern[str] | None
     message: str
     says: str
@@ -112,6 +113,7 @@ def _read_rule(entry: dict[str, Any], lists: dict[str, str], beginnings: Beginni
         id=str(entry["id"]),
         withholds=entry["effect"] == "withhold",
         only_after_finding=bool(entry.get("only_after_finding", False)),
+        or_after_finding=bool(entry.get("or_after_finding", False)),
         beside=context("beside", r"(?<!\w)(?:{})(?!\w)"),
         message=str(entry.get("message", "output_withheld")),
         says=str(entry["says"]),
@@ -155,7 +157,9 @@ class OutputJudge:
         for rule in rules.rules:
             if rule.only_after_finding and not self._alarmed:
                 continue
-            found = _search(rule, read.marked if rule.marked else read.plain, edge, begun)
+            line = read.marked if rule.marked else read.plain
+            told = rule.or_after_finding and self._alarmed
+            found = _search(rule, line, edge, begun, told=told)
             if found is None:
                 continue
             finding = self._finding(rule, found)
@@ -194,7 +198,7 @@ class OutputJudge:
         return bool(counted) and max(counted.values()) >= _LOOP_SHINGLES
 
 
-def _search(rule: OutputRule, line: Line, edge: int, begun: int) -> str | None:
+def _search(rule: OutputRule, line: Line, edge: int, begun: int, *, told: bool) -> str | None:
     """What a rule finds that ends in the fresh words, from number `edge` on, and that no context takes back.
 
     Why the count: what is taken back more often than that in one piece is no honest text.
@@ -206,15 +210,18 @@ def _search(rule: OutputRule, line: Line, edge: int, begun: int) -> str | None:
         place, taken_back = 0, 0
         while found := shape.pattern.search(line.text, place):
             stale = found.end() <= fresh
-            if not stale and (taken_back >= _MOST_TAKEN_BACK or not _is_taken_back(rule, line, found)):
+            if not stale and (taken_back >= _MOST_TAKEN_BACK or not _is_taken_back(rule, line, found, told)):
                 return found.group()
             taken_back += not stale
             place = found.end() if stale else found.start() + 1
     return None
 
 
-def _is_taken_back(rule: OutputRule, line: Line, found: re.Match[str]) -> bool:
-    """Whether the words of the same sentence say that a match is meant otherwise."""
+def _is_taken_back(rule: OutputRule, line: Line, found: re.Match[str], told: bool) -> bool:
+    """Whether the words of the same sentence say that a match is meant otherwise.
+
+    told: whether the person named a sign, so that the answer need not.
+    """
     number = bisect_right(line.sentences, found.start()) - 1
     start, before = line.sentences[number], line.sentences[max(0, number - 1)]
     after = bisect_right(line.sentences, found.end() - 1)
@@ -224,7 +231,7 @@ def _is_taken_back(rule: OutputRule, line: Line, found: re.Match[str]) -> bool:
         (rule.unless_before and rule.unless_before.search(line.text[start : found.start()]))
         or (rule.unless_after and rule.unless_after.match(line.text[found.end() : end]))
         or (rule.unless_in and rule.unless_in.search(line.text[start:end]))
-        or (rule.beside and not _names_sign(rule.beside, line.text[before:next_end]))
+        or (rule.beside and not told and not _names_sign(rule.beside, line.text[before:next_end]))
     )
 
 
