@@ -11,6 +11,7 @@ from starlette.middleware import Middleware
 from medlora.errors import UserError
 from medlora.services.chat import ChatService
 from medlora.ui.access_options import served_names
+from medlora.ui.description import describe_unwatched
 from medlora.ui.gate import Gate, Identity
 from medlora.ui.guard import guard_middleware
 from medlora.ui.launch import LARGEST_UPLOAD, LaunchOptions
@@ -35,6 +36,7 @@ class OpenPage:
         gate = Middleware(Gate, identity=self.identity)
         names = served_names(options.host, options.access)
         keep_values_out_of_logs()
+        describe_unwatched()
         self.demo.queue(max_size=64, default_concurrency_limit=4)
         try:
             _, address, _ = self.demo.launch(

@@ -11,17 +11,23 @@ import pytest
 _LOOK = """
 import json
 import gradio as gr
+from gradio.routes import templates
 from medlora.ui.blocks import confirmation
-from medlora.ui.description import Description
+from medlora.ui.description import Description, describe_unwatched
 from medlora.ui.downloads import build_link, download
 
 with gr.Blocks() as demo:
     demo.default_config = Description(demo)
     box = gr.Textbox("here", label="Box")
-    box.change(None, box, None, js="(words) => []")
+    changed = box.change(None, box, None, js="(words) => []")
+    changed.success(lambda: None, api_visibility="private", show_progress="hidden", show_progress_on=[])
 first = demo.default_config.get_config()
 seen = {"again": demo.default_config.get_config() is first}
 seen["told"] = next(one for one in first["components"] if one["id"] == box._id)
+seen["events"] = [[fn.get_config(), told] for fn, told in zip(demo.fns.values(), first["dependencies"])]
+describe_unwatched()
+index = templates.env.get_template("frontend/index.html")
+seen["page"] = index.render(config={**first, "root": "/here", "title": "</script>"}, gradio_api_info={})
 seen["whole"] = gr.blocks.BlocksConfig.config_for_block(box._id, [box._id], box)
 seen["session"] = demo.default_config.config_for_block(box._id, [], box)
 seen["api"] = demo.get_api_info(all_endpoints=True)
@@ -56,11 +62,36 @@ def seen() -> dict[str, Any]:
 
 def test_what_the_browser_is_told_is_what_gradio_tells_but_for_its_own_client(seen: dict[str, Any]) -> None:
     told, whole = seen["told"], seen["whole"]
-    assert whole.keys() - told.keys() == {"example_inputs", "api_info_as_input", "api_info_as_output"}
+    assert whole.keys() - told.keys() == {
+        *("example_inputs", "api_info_as_input", "api_info_as_output"),
+        *("component_class_id", "skip_api", "key"),
+    }
+    assert whole["key"] is None
     assert all(told[key] == whole[key] for key in told if key != "props")
     left_out = {key: value for key, value in whole["props"].items() if key not in told["props"]}
     assert left_out == {"name": "textbox", "preserved_by_key": ["value"], "_selectable": False}
     assert seen["api"].keys() == {"named_endpoints", "unnamed_endpoints"}
+
+
+def test_an_event_is_told_with_what_it_does_and_without_what_reads_the_same_when_it_is_missing(
+    seen: dict[str, Any],
+) -> None:
+    (whole, told), (whole_next, told_next) = seen["events"]
+    assert told == {key: whole[key] for key in told}
+    missing = {key: value for key, value in whole.items() if key not in told}
+    unread = ("api_description", "batch", "max_batch_size", "collects_event_data", "types")
+    assert not any(value for key, value in missing.items() if key not in (*unread, "stream_every"))
+    assert told["targets"] and told["js"] and "trigger_after" not in told
+    assert told_next["trigger_after"] == told["id"] and told_next["trigger_only_on_success"] is True
+    assert told_next["show_progress_on"] == []
+    assert whole_next["targets"] == [[None, "success"]] and told_next["targets"] == []
+
+
+def test_the_page_reads_the_lists_of_widgets_and_events_without_watching_them(seen: dict[str, Any]) -> None:
+    assert seen["page"].count("Object.setPrototypeOf(list, Plain.prototype)") == 1
+    assert "window.gradio_config = ((page) => {" in seen["page"]
+    assert 'const root = "/here";' in seen["page"], "what is no description stays as it is"
+    assert seen["page"].count("</script>") == seen["page"].count("<script"), "no title ends the script"
 
 
 def test_it_is_made_once_and_anew_when_a_widget_comes(seen: dict[str, Any]) -> None:
