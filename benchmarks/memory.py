@@ -36,6 +36,7 @@ sys.path.insert(0, str(CHECKOUT))
 from medlora.config.memory import GIB, Device, from_trace, saves_memory  # noqa: E402
 from medlora.config.schema import Config  # noqa: E402
 from medlora.jobs.memory import Case, trace  # noqa: E402
+from medlora.models.architecture import facts_from_config  # noqa: E402
 from medlora.runs.events import read_events  # noqa: E402
 from medlora.runs.process import FAST_ALLOCATION, LEAN_ALLOCATION  # noqa: E402
 from medlora.runs.store import RunRequest, create_run  # noqa: E402
@@ -223,11 +224,11 @@ def case_of(trial: Trial, model: Path) -> Case:
 
 def compare(ws: Workspace, trial: Trial) -> dict[str, Any]:
     measured = measure(ws, trial)
-    answer = trace(case_of(trial, ws.home / trial.model))
+    case = case_of(trial, ws.home / trial.model)
+    answer = trace(case)
     device = Device("cpu", bf16=trial.dtype == "bfloat16")
-    forecast = from_trace(
-        answer["parts"], answer["trainable"], device, settings(trial, ws.home / trial.model)
-    )
+    config = settings(trial, ws.home / trial.model)
+    forecast = from_trace(answer["parts"], answer["trainable"], device, config, facts_from_config(case.model))
     grown = measured["grown_gib"]
     expected = forecast.total_gib - measured["memory_before_gib"]
     return {
