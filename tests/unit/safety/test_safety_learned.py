@@ -33,7 +33,7 @@ def test_the_same_messages_give_the_same_weights() -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "he keeps sliding off the chair sideways and his talk sounds like porridge",
+        "dad keeps veering into the doorframe and the cup slid out of his fingers",
         "after eating satay my lips are tingling and my voice changed",
     ],
 )
