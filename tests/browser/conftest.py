@@ -15,11 +15,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, Request, expect, sync_playwright
 
 from tests.install_chromium import find_chromium
 
 ROOT = Path(__file__).resolve().parents[2]
+WAIT_MS = 60_000
+"""How long a condition may take on a machine that has much else to do; a free one needs a tenth of it."""
+expect.set_options(timeout=WAIT_MS)
 CHROMIUM_FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -167,7 +170,7 @@ class Visit:
 
     def open(self) -> Page:
         self.page.goto(self.url)
-        self.page.get_by_role("tab", name="Data").wait_for(timeout=30_000)
+        self.page.get_by_role("tab", name="Data").wait_for()
         return self.page
 
     def show(self, tab: str) -> None:
@@ -182,7 +185,7 @@ def visit(browser: Browser) -> Iterator[Callable[[App], Visit]]:
         context = browser.new_context(viewport={"width": 1280, "height": 900})
         contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(20_000)
+        page.set_default_timeout(WAIT_MS)
         return Visit(page, app.url)
 
     yield start

@@ -14,7 +14,6 @@ from tests.browser.conftest import ROOT, App, Visit, run_app_in
 
 pytestmark = pytest.mark.browser
 Visitor = Callable[[App], Visit]
-expect.set_options(timeout=60_000)
 TABS = ["Data", "Configure", "Train", "Chat", "Evaluate", "Adapters", "Safety"]
 SECTIONS = ["Measure", "Compare blind", "Test scripts", "Ratings and votes"]
 DESK, TELEPHONE = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
@@ -54,7 +53,7 @@ def fill(page: Page, place: str) -> None:
 
 def lasting(page: Page) -> list[str]:
     """What axe still finds when the page has had its time: it mends new parts a moment after they came."""
-    until = time.monotonic() + 20
+    until = time.monotonic() + 60
     while (found := page.evaluate(ASK_AXE)) and time.monotonic() < until:
         page.wait_for_timeout(250)
     return list(found)
@@ -81,7 +80,6 @@ def test_axe_finds_nothing_serious_on_any_tab_and_nothing_is_wider_than_the_wind
     filled_app: App, visit: Visitor
 ) -> None:
     guest = visit(filled_app)
-    guest.page.set_default_timeout(60_000)
     page = guest.open()
     page.add_style_tag(content="* { transition: none !important; animation: none !important }")
     page.evaluate(AXE_SCRIPT)
@@ -102,7 +100,6 @@ def test_what_was_chosen_and_typed_stands_after_a_restart_and_no_message_outlive
     filled_app: App, visit: Visitor
 ) -> None:
     guest = visit(filled_app)
-    guest.page.set_default_timeout(60_000)
     page = guest.open()
     page.locator("#data-stored input").first.check()
     page.locator("#data-preview .ml-text").first.wait_for()
