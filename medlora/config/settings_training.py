@@ -271,8 +271,7 @@ class TrainingSettings(Section):
     neftune_noise_alpha: float | None = setting(
         None,
         "NEFTune noise",
-        "Noise on the embeddings while training, so that less is learned by heart; 5 is usual. Without a "
-        "value: none.",
+        "Noise on the embeddings in training, against learning by heart; 5 is usual. Without a value: none.",
         gt=0,
         le=100,
         example="5",
@@ -282,8 +281,7 @@ class TrainingSettings(Section):
         "none",
         "Also report to",
         "A tracker that gets the figures and the settings too, never a text. tensorboard and trackio write "
-        "into the run's folder; wandb and mlflow may send them to another machine. The package must be "
-        "installed.",
+        "into the run's folder; wandb and mlflow may send them elsewhere. The package must be installed.",
     )
     seed: int = setting(
         42, "Seed", "The same seed on the same machine gives the same run.", ge=0, le=2**32 - 1

@@ -87,7 +87,8 @@ def launch_ranks(run: RunPaths, config: Config) -> None:
         )
     except ChildFailedError as error:
         codes = [failure.exitcode for failure in error.failures.values()]
-        _explain_end(run, config, codes[0] if codes else 1)
+        # A signal, which is a negative code, comes from outside; who lost a peer to it ends by itself.
+        _explain_end(run, config, min(codes, default=1))
     except SignalException:
         _explain_end(run, config, -signal.SIGTERM)
     finally:
