@@ -118,7 +118,7 @@ UNWATCHED = """((page) => {
 """Takes the description; what it returns Gradio's page reads without watching every part for changes.
 
 Why: Svelte, which that page is made with, wraps every plain list and all that lies in it, and to look through
-all events for each of the widgets then takes ten times as long. Lists of another class it leaves alone; these
+all events for each of the widgets then takes far longer. Lists of another class it leaves alone; these
 two never change.
 """
 

@@ -1,7 +1,7 @@
 """Gradio imported without what it does for its own developers.
 
 Why: for each of its hundred components Gradio reads its source and its stub, parses both and writes the stub
-anew where it differs, with every import. That is four tenths of the import, and nothing that runs reads it.
+anew where it differs, with every import. That is a large part of the import, and nothing that runs reads it.
 """
 
 from __future__ import annotations
