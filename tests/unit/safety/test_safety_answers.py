@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from medlora.safety import Policy, StreamGuard
+from medlora.safety import Policy, StreamGuard, assess
 from medlora.safety import output as output_module
 from medlora.safety.answer_words import read_words
 from medlora.safety.beginnings import Beginnings, required_beginnings
@@ -24,8 +24,10 @@ ANSWERS = [
 RULES = sorted({row["rule"] for row in ANSWERS})
 
 
-def say(text: str, **policy: object) -> tuple[str, GuardResult]:
-    guard = StreamGuard(Policy.from_settings(policy))
+def say(text: str, question: str = "", **settings: object) -> tuple[str, GuardResult]:
+    policy = Policy.from_settings(settings)
+    decision = assess([{"role": "user", "content": question}], policy) if question else None
+    guard = StreamGuard(policy, decision)
     shown = guard.feed(text)
     result = guard.finish()
     return shown + result.text, result
@@ -33,7 +35,7 @@ def say(text: str, **policy: object) -> tuple[str, GuardResult]:
 
 @cache
 def judge_all(strict: bool) -> dict[str, tuple[str, GuardResult]]:
-    return {row["id"]: say(row["text"], strict=strict) for row in ANSWERS}
+    return {row["id"]: say(row["text"], row.get("question", ""), strict=strict) for row in ANSWERS}
 
 
 @pytest.mark.parametrize("rule", RULES)
