@@ -9,7 +9,7 @@ from typing import Any
 
 from medlora.config.checks import check_together, find_dataset
 from medlora.config.layers import Entry, Layer, show, suggest
-from medlora.config.memory import estimate_usage
+from medlora.config.memory_by_size import estimate_usage
 from medlora.config.resolve import Resolved, TemplateSearch, resolve_file
 from medlora.config.schema import find_setting, section_names
 from medlora.config.translate import LEGACY_KEYS, translate_layer

@@ -7,33 +7,30 @@ import time
 from dataclasses import dataclass, replace
 from typing import Any
 
-import psutil
 from peft import PeftModel
 
 from medlora.config.plan import count_steps, keeps_best, plan_warmup
-from medlora.config.portion import cut_batches
 from medlora.config.schema import Config
-from medlora.models.architecture import ArchitectureFacts, facts_from_config
+from medlora.models.architecture import facts_from_config
 from medlora.models.files import STARTER, ModelFiles, find_model, read_model_config
 from medlora.models.hub import download_model
 from medlora.models.parent import read_parent
 from medlora.models.starter import prepare_starter
 from medlora.runs.events import append_event
 from medlora.training.assemble import build_trainer, draw_apart
-from medlora.training.attention import flat_is_proven
 from medlora.training.callbacks import Checkpointer, EarlyStopping, LongerSchedule, Reporter, Stopper
 from medlora.training.checkpoints import Checkpoint, newest_valid, remove_broken
+from medlora.training.choice import plan_setup, prove_setup
 from medlora.training.device import (
     Setup,
     apply_threads,
-    choose_setup,
     load_setup,
     memory_now_gib,
     memory_peak_gib,
     save_setup,
 )
 from medlora.training.examples import Examples
-from medlora.training.fast_path import is_worth_compiling, take_fast_path
+from medlora.training.fast_path import take_fast_path
 from medlora.training.fit import LabelTrainer
 from medlora.training.folders import checkpoint_folder
 from medlora.training.kept_examples import kept_or_prepared
@@ -45,7 +42,6 @@ from medlora.training.model import (
     load_parent,
     target_modules,
 )
-from medlora.training.proof import losses_agree
 from medlora.training.ranks import ALONE, Ranks
 from medlora.training.shortage import trial_is_due, try_longest
 from medlora.training.stopping import StoppedEarly, StopWish
@@ -159,7 +155,7 @@ def fit(session: Session, files: ModelFiles, examples: Examples, resume: Checkpo
     settings = read_model_config(files.path)
     facts = facts_from_config(settings)
     known = session.ranks.decide(lambda: load_setup(session.run.root / "setup.json"))
-    setup = known or session.ranks.decide(lambda: _choose(session, facts, settings, examples))
+    setup = known or session.ranks.decide(lambda: plan_setup(session, facts, settings, examples))
     apply_threads(setup)
     session.phase("loading", f"loading {files.name} ({setup.precision})")
     modules, notices = target_modules(facts, config)
@@ -170,7 +166,7 @@ def fit(session: Session, files: ModelFiles, examples: Examples, resume: Checkpo
     if session.record.get("parent") and resume is None:
         _begin_with_parent(session, model, files)
     if known is None:
-        setup = _proven(session, model, examples, setup)
+        setup = prove_setup(session, model, examples, setup)
     if setup.compiled:
         session.phase("preparing", "compiling for this machine; half a minute when it is the first time")
     with session.ranks.first_before_others():
@@ -221,50 +217,6 @@ def _begin_with_parent(session: Session, model: PeftModel, files: ModelFiles) ->
     check_parent(read_parent(session.ws, record["name"]), session.config, files)
     load_parent(model, session.ws, record)
     session.notice(f"Begins with what {record['name']} has learned.")
-
-
-def _choose(
-    session: Session, facts: ArchitectureFacts, settings: dict[str, Any], examples: Examples
-) -> Setup:
-    """What to compute with, before the model is loaded."""
-    session.phase("preparing", "finding out what this machine computes fastest")
-    config = session.config
-    setup = choose_setup(config, facts.hidden_size, facts.intermediate_size)
-    if setup.attention == "sdpa" and settings.get("attn_logit_softcapping"):
-        capped = "model.attn_implementation: this model caps its attention, which sdpa cannot; eager is used"
-        setup = replace(setup, attention="eager", notices=(*setup.notices, capped))
-    flat = setup.attention != "eager" and flat_is_proven(settings, examples.longest)
-    batch, portions = config.training.per_device_train_batch_size, config.training.gradient_accumulation_steps
-    if flat and setup.device == "cpu":
-        free = psutil.virtual_memory().available // session.ranks.world
-        batch, portions = cut_batches(config, facts, examples.lengths, free)
-    setup = replace(setup, flat=flat, micro_batch=batch, accumulation=portions)
-    steps = count_steps(config, len(examples.train))
-    tokens = steps * batch * portions * sum(examples.lengths) // max(1, len(examples.lengths))
-    return replace(setup, compiled=is_worth_compiling(setup, facts, tokens))
-
-
-def _proven(session: Session, model: Any, examples: Examples, setup: Setup) -> Setup:
-    """The setup with only those fast paths that gave this model's own loss on a few short rows.
-
-    Why every process looks and the first is believed: of a sharded model each holds a part.
-    """
-
-    def agree(tried: Setup) -> bool:
-        found = losses_agree(model, examples.train, tried)
-        return bool(session.ranks.decide(lambda: found))
-
-    if agree(setup):
-        return replace(setup, label_only=True)
-    training = session.config.training
-    plain = replace(
-        setup,
-        flat=False,
-        compiled=False,
-        micro_batch=training.per_device_train_batch_size,
-        accumulation=training.gradient_accumulation_steps,
-    )
-    return replace(plain, label_only=agree(plain))
 
 
 def _try_longest(session: Session, trainer: LabelTrainer, examples: Examples, setup: Setup) -> None:

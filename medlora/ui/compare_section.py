@@ -25,7 +25,7 @@ from medlora.ui.chat_turns import UPDATE_INTERVAL_S, warn_of_phi
 from medlora.ui.draft import draft_config
 from medlora.ui.events import POLL, SILENT, UNSEEN
 from medlora.ui.events import for_ratings as guarded
-from medlora.ui.feedback_section import show_rate
+from medlora.ui.feedback_view import show_rate
 from medlora.ui.rating_panel import build_rater, who_rates
 from medlora.ui.visitors import account_name
 from medlora.workspace import Workspace

@@ -9,20 +9,17 @@ from typing import Any
 import gradio as gr
 
 from medlora.access.roles import Permission
-from medlora.dataset.store import DatasetCard, PhiChoice
-from medlora.errors import UserError
 from medlora.services import data
 from medlora.services.tables import is_table
 from medlora.ui import present
 from medlora.ui.blocks import actions, card, row, words
 from medlora.ui.columns_card import ColumnsCard, build_columns_card, draw_columns, hide_columns, read_rows
 from medlora.ui.data_report import LONGEST_NAME, Progress, check_new, check_stored, show_record
+from medlora.ui.dataset_adding import PHI_CHOICES, forget_upload, make_rejects, store_upload
 from medlora.ui.dataset_removal import Removal, Shown, ask_before_removal, open_question, remove_shown
-from medlora.ui.downloads import Download, download, drop_upload, new_download
-from medlora.ui.draft import draft_config
+from medlora.ui.downloads import Download, download
 from medlora.ui.events import POLL, SILENT, guarded
 from medlora.ui.keeping_card import KeepingCard, ask, build_keeping_card, delete_due, keep
-from medlora.ui.visitors import account_name
 from medlora.workspace import Workspace
 
 NO_DATASET = present.empty("No dataset yet", "Drop a file on the left, or start with the sample.")
@@ -31,10 +28,6 @@ SHAPES = (
     "instruction/response, instruction/input/output, prompt/completion, question/answer, messages, "
     "conversations."
 )
-PHI_CHOICES = [
-    ("I have the right to use it as it is", "rights"),
-    ("Redact what was found", "redact"),
-]
 UPLOADS = [".jsonl", ".csv", ".tsv", ".xlsx"]
 Update = Any
 
@@ -88,54 +81,6 @@ def draw_stored(workspace: Workspace, chosen: str | None) -> list[Update]:
     choices = stored_choices(workspace)
     value = chosen if chosen in [key for _, key in choices] else None
     return [gr.update(visible=not choices), gr.update(choices=choices, value=value, visible=bool(choices))]
-
-
-def store_upload(
-    workspace: Workspace, shown: Shown | None, skip_bad: bool, phi: str | None, name: str
-) -> DatasetCard:
-    """Add the uploaded file, or settle what a stored dataset still waits for.
-
-    Raises: UserError when the user has not agreed to what needs agreement.
-    """
-    if shown is None:
-        raise UserError("dataset: there is no file to add; upload one first")
-    if isinstance(shown.source, str):
-        if phi is None:
-            raise UserError("personal data: say that you may use it, or remove the dataset")
-        return data.settle_phi(workspace, shown.source, account_name() or None)
-    choice: PhiChoice | None = "redact" if phi == "redact" else "rights" if phi == "rights" else None
-    report = data.check_upload(workspace, shown.source, draft_config(workspace))
-    if report.phi_rows and choice is None:
-        raise UserError(
-            f"personal data: {present.count(report.phi_rows, 'row')} may identify a person; "
-            "say that you may use it, or have it redacted"
-        )
-    options = data.AddOptions(
-        name=name.strip() or None,
-        skip_bad_rows=skip_bad,
-        phi=choice,
-        keep_original=False,
-        by=account_name() or None,
-    )
-    made = data.add_dataset(workspace, shown.source, options, draft_config(workspace))
-    shown.drop_files()
-    return made
-
-
-def forget_upload(shown: Shown | None, table: str | None, keep: Path | None = None) -> None:
-    """Remove an upload that was not added: it was given up, or another one (`keep`) takes its place."""
-    if shown is not None and shown.is_upload:
-        shown.drop_files(keep)
-    if table is not None and Path(table) != keep:
-        drop_upload(Path(table))
-
-
-def make_rejects(workspace: Workspace, shown: Shown | None) -> Path:
-    """Every row that is not used, with its line and the reason, as a file."""
-    if shown is None:
-        raise UserError("rejects: there is no file; upload one first")
-    target = new_download("rejects.jsonl")
-    return data.write_rejects(workspace, shown.source, draft_config(workspace), target)
 
 
 # Layout and wiring

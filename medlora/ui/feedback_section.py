@@ -10,20 +10,27 @@ import gradio as gr
 
 from medlora.errors import UserError
 from medlora.services import data, feedback, feedback_data
-from medlora.services.feedback import RatedAnswer, Selection, Standing, Vote
+from medlora.services.feedback import Selection
 from medlora.services.feedback_data import Kind, LearningOptions
 from medlora.ui import present
 from medlora.ui.blocks import Confirmation, actions, card, confirmation, pick, row, words
-from medlora.ui.data_tab import PHI_CHOICES
+from medlora.ui.dataset_adding import PHI_CHOICES
 from medlora.ui.downloads import Download, download, new_download
 from medlora.ui.events import POLL, SILENT, guarded
+from medlora.ui.feedback_view import (
+    name_rating,
+    name_vote,
+    show_figures,
+    show_offer,
+    show_ratings,
+    show_standings,
+)
 from medlora.workspace import Workspace
 
 EVERYTHING, ALONE = "everything", ""
 NOTHING = present.empty(
     "Nothing was rated yet", "Ask something in the chat and rate the answer below it, or compare two blind."
 )
-_SHOWN, _SHOWN_TEXT = 100, 90
 Update = Any
 
 
@@ -86,7 +93,7 @@ def draw(workspace: Workspace, about: str | None, onto: str | None, approved: bo
         pick(stored, onto),
         gr.update(visible=feedback_data.count_personal(found.rows) > 0),
         gr.update(visible=anything),
-        gr.update(choices=[*map(_name_rating, rated), *map(_name_vote, votes)], value=[]),
+        gr.update(choices=[*map(name_rating, rated), *map(name_vote, votes)], value=[]),
     ]
 
 
@@ -96,93 +103,6 @@ def _subjects(workspace: Workspace) -> list[tuple[str, str]]:
     names = sorted({answer.adapter for answer in answers if answer.adapter})
     bases = [("Base models alone", "")] if any(answer.adapter is None for answer in answers) else []
     return [("All answers", EVERYTHING), *((name, name) for name in names), *bases]
-
-
-def show_figures(rated: list[RatedAnswer], votes: list[Vote]) -> str:
-    """The counts that matter."""
-    if not rated and not votes:
-        return ""
-    marks = [item.rating for item in rated]
-    unsafe = sum(mark.safety == "unsafe" for mark in marks)
-    judged = [mark for mark in marks if mark.correctness]
-    right = sum(mark.correctness == "correct" for mark in judged)
-    people = {mark.rater for mark in marks} | {vote.rater for vote in votes}
-    return present.big_numbers(
-        [
-            ("Ratings", present.number(len(marks)), f"by {present.count(len(people), 'person', 'people')}"),
-            ("Unsafe", present.number(unsafe), f"of {sum(mark.safety is not None for mark in marks)} judged"),
-            ("Correct", f"{100 * right / len(judged):.0f} %" if judged else "–", f"of {len(judged)} judged"),
-            ("Corrections", present.number(sum(bool(mark.correction) for mark in marks))),
-            ("Votes", present.number(len(votes)), f"{sum(vote.blinded for vote in votes)} of them blind"),
-        ]
-    )
-
-
-def show_standings(standings: list[Standing]) -> str:
-    """Who is preferred to whom, with how sure one may be."""
-    if not standings:
-        return ""
-    return present.table(
-        ("Compared", "Votes", "Won : lost", "Ties", "Both bad", "Won, of those that chose", "Result"),
-        [
-            (
-                f"{item.speaker} / {item.rival}", item.votes, f"{item.wins} : {item.losses}", item.ties,
-                item.both_bad, show_rate(item), item.verdict,
-            )
-            for item in standings
-        ],
-        "Votes on two answers side by side. In brackets the 95 % interval (Wilson).",
-    )  # fmt: skip
-
-
-def show_rate(standing: Standing) -> str:
-    """`62 % (43 to 78)`."""
-    if standing.win_rate is None:
-        return "–"
-    low, high = 100 * standing.interval.low, 100 * standing.interval.high
-    return f"{100 * standing.win_rate:.0f} % ({low:.0f} to {high:.0f})"
-
-
-def show_ratings(rated: list[RatedAnswer]) -> str:
-    """The latest ratings as a table."""
-    if not rated:
-        return ""
-    more = f", the latest {_SHOWN} of {len(rated):,}" if len(rated) > _SHOWN else ""
-    return present.table(
-        ("When", "Who", "Answer of", "Question", "Safe?", "Correct?", "Tone", "Better answer, comment"),
-        [
-            (
-                item.rating.changed[:16].replace("T", " "), item.rating.rater, item.answer.label,
-                shorten(item.answer.question), item.rating.safety or "–", item.rating.correctness or "–",
-                item.rating.tone or "–", shorten(item.rating.correction or item.rating.comment) or "–",
-            )
-            for item in rated[:_SHOWN]
-        ],
-        f"Ratings{more}",
-    )  # fmt: skip
-
-
-def shorten(said: str) -> str:
-    """One line of a text."""
-    line = " ".join(said.split())
-    return line if len(line) <= _SHOWN_TEXT else line[: _SHOWN_TEXT - 1].rstrip() + "…"
-
-
-def show_offer(found: feedback_data.Harvest) -> str:
-    """How much there is to learn from, and what does not count."""
-    amount = present.count(len(found.rows), "answer")
-    said = f"{amount} can be learnt from." if found.rows else "No correction yet that could be learnt from."
-    notes = "".join(f"<p class='ml-small'>{present.text(notice)}</p>" for notice in found.notices)
-    return f"<p>{said}</p>{notes}"
-
-
-def _name_rating(item: RatedAnswer) -> tuple[str, str]:
-    said = item.rating
-    return f"Rating, {said.changed[:16]}, {said.rater}: {shorten(item.answer.question)}", said.rating_id
-
-
-def _name_vote(item: Vote) -> tuple[str, str]:
-    return f"Vote, {item.created[:16]}, {item.rater}: {shorten(item.left.question)}", item.vote_id
 
 
 def make_dataset(

@@ -18,7 +18,7 @@ from medlora.ui import present
 from medlora.ui.blocks import actions, card, words
 from medlora.ui.events import POLL, SILENT
 from medlora.ui.events import for_ratings as guarded
-from medlora.ui.feedback_section import show_standings
+from medlora.ui.feedback_view import show_standings
 from medlora.ui.rating_panel import Marks, build_marks, build_rater, read_marks, tell_saved, who_rates
 from medlora.workspace import Workspace
 

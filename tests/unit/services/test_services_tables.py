@@ -15,7 +15,7 @@ from medlora.errors import DataError, UserError
 from medlora.services import data, data_preview, erasure, tables
 from medlora.services.data import AddOptions
 from medlora.services.tables import Reading
-from medlora.ui import columns_card, data_report, data_tab
+from medlora.ui import columns_card, data_report, dataset_adding
 from medlora.workspace import Workspace
 
 SHEET = (
@@ -168,7 +168,7 @@ def test_the_page_proposes_columns_and_checks_what_was_chosen(ws: Workspace, tmp
     shown, name = drawn[0], drawn[6]
     assert (shown.title, shown.usable, name["value"]) == ("list.csv", 2, "list")
 
-    made = data_tab.store_upload(ws, shown, False, None, "list")
+    made = dataset_adding.store_upload(ws, shown, False, None, "list")
     assert made.name == "list" and not upload.exists() and not path.exists()
     heading = data_report.check_stored(ws, "list", lambda share: None)[2]
     assert "question from column B (question), answer from column C (answer)</p>" in heading

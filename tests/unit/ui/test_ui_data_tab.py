@@ -7,8 +7,8 @@ import pytest
 
 from medlora.errors import UserError
 from medlora.services import data
-from medlora.ui import data_report, data_tab
-from medlora.ui.data_tab import Shown
+from medlora.ui import data_report, dataset_adding, dataset_removal
+from medlora.ui.dataset_removal import Shown
 from medlora.workspace import Workspace
 
 ROWS = [
@@ -37,13 +37,13 @@ def path(workspace: Workspace) -> Path:
 def test_nothing_is_stored_before_the_user_agrees_to_lose_bad_rows(workspace: Workspace, path: Path) -> None:
     shown = Shown(path, path.name, len(ROWS))
     with pytest.raises(UserError, match="1 of 9 rows"):
-        data_tab.store_upload(workspace, shown, False, None, "headache")
+        dataset_adding.store_upload(workspace, shown, False, None, "headache")
     assert data.list_datasets(workspace) == [] and path.exists()
 
 
 def test_an_added_upload_leaves_no_copy_behind(workspace: Workspace, path: Path) -> None:
     shown = Shown(path, path.name, len(ROWS))
-    made = data_tab.store_upload(workspace, shown, True, None, "headache")
+    made = dataset_adding.store_upload(workspace, shown, True, None, "headache")
     assert (made.name, made.usable) == ("headache", 8)
     assert not path.exists() and not path.parent.exists()
 
@@ -52,14 +52,14 @@ def test_an_upload_that_another_replaces_is_gone_and_the_same_file_again_is_not(
     workspace: Workspace, path: Path
 ) -> None:
     shown = Shown(path, path.name, len(ROWS))
-    data_tab.forget_upload(shown, None, keep=path)
+    dataset_adding.forget_upload(shown, None, keep=path)
     assert path.exists()
     sheet = path.with_name("sheet.csv")
     sheet.write_text("question,answer\n", encoding="utf-8")
-    data_tab.forget_upload(None, str(sheet), keep=sheet)
+    dataset_adding.forget_upload(None, str(sheet), keep=sheet)
     assert sheet.exists()
-    data_tab.forget_upload(None, str(sheet))
-    data_tab.forget_upload(shown, None, keep=path.with_name("other.jsonl"))
+    dataset_adding.forget_upload(None, str(sheet))
+    dataset_adding.forget_upload(shown, None, keep=path.with_name("other.jsonl"))
     assert not path.exists() and not sheet.exists()
 
 
@@ -85,15 +85,15 @@ def test_a_record_number_out_of_range_shows_the_nearest(workspace: Workspace, pa
 
 def test_without_a_file_there_is_nothing_to_add(workspace: Workspace) -> None:
     with pytest.raises(UserError) as caught:
-        data_tab.store_upload(workspace, None, True, None, "x")
+        dataset_adding.store_upload(workspace, None, True, None, "x")
     assert str(caught.value) == "dataset: there is no file to add; upload one first"
 
 
 def test_a_dataset_can_be_removed_and_an_upload_forgotten(workspace: Workspace, path: Path) -> None:
     made = data.add_dataset(workspace, path, data.AddOptions(skip_bad_rows=True))
-    data_tab.remove_shown(workspace, Shown(path, path.name, 8))
+    dataset_removal.remove_shown(workspace, Shown(path, path.name, 8))
     assert not path.exists()
-    data_tab.remove_shown(workspace, Shown(made.name, made.title, 8))
+    dataset_removal.remove_shown(workspace, Shown(made.name, made.title, 8))
     assert data.list_datasets(workspace) == []
 
 
