@@ -58,6 +58,7 @@ class Bench:
     steps: int
     threads: int
     pythons: dict[str, str]
+    device: str = "cpu"
 
     @property
     def rows_a_step(self) -> int:
@@ -97,7 +98,8 @@ def run_ours(bench: Bench, case: Case, number: int) -> Result:
     run = create_run(
         bench.ws, RunRequest(config=config, dataset=dataset, adapter_name=OURS, skip_bad_rows=True)
     )
-    environment = bench.environment(case) | {"PYTHONPATH": str(CHECKOUT), "MEDLORA_DEVICE": "cpu"}
+    environment = bench.environment(case) | {"PYTHONPATH": str(CHECKOUT)}
+    environment |= {"MEDLORA_DEVICE": "cpu"} if bench.device == "cpu" else {}
     lean = LEAN_ALLOCATION if config["training"]["gradient_checkpointing"] else FAST_ALLOCATION
     began = time.time()
     with run.log.open("ab") as log:
@@ -113,6 +115,8 @@ def run_ours(bench: Bench, case: Case, number: int) -> Result:
     lengths = [len(row["input_ids"]) for row in bench.rows]
     check_tokens(lengths, bench.rows_a_step, [step["tokens"] for step in steps])
     plan = _events(run, "plan")[0]
+    if bench.device != "cpu":
+        peak_gib = steps[-1]["peak_memory_gib"]
     chosen = ("precision", "compiled", "threads", "micro_batch", "accumulation", "unpadded")
     return _result(
         (OURS, case, number), began, [step["time"] for step in steps], cpu_s,
@@ -143,7 +147,12 @@ def run_peer(bench: Bench, case: Case, number: int, name: str) -> Result:
     wanted = bench.rows[: bench.steps * bench.rows_a_step]
     with tempfile.TemporaryDirectory(prefix="medlora-train-") as folder:
         job = Job(
-            bench.config.model.base_model_name, wanted, bench.steps, f"{folder}/out", case.dropout
+            bench.config.model.base_model_name,
+            wanted,
+            bench.steps,
+            f"{folder}/out",
+            case.dropout,
+            device=bench.device,
         ).save(Path(folder) / "job.json")
         command = [bench.pythons[name], str(PEERS / program), *arguments, str(job)]
         output = Path(folder) / "output.txt"
@@ -161,7 +170,7 @@ def run_peer(bench: Bench, case: Case, number: int, name: str) -> Result:
     check_rows(name, [mark(row["input_ids"], row["labels"]) for row in wanted], found["marks"])
     return _result(
         (name, case, number), began, found["times_s"], found["cpu_s"], losses=found["losses"],
-        peak_gib=peak_gib, settings=found["settings"], versions=found["versions"],
+        peak_gib=found.get("gpu_gib") or peak_gib, settings=found["settings"], versions=found["versions"],
     )  # fmt: skip
 
 

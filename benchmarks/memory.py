@@ -1,12 +1,15 @@
-"""Forecast against measured memory: the real worker on models of random weights, on this machine's CPU.
+"""Forecast against measured memory: the real worker on models of random weights.
 
-    python -m benchmarks.memory [--cases 4] [--json FILE]
+    python -m benchmarks.memory [--cases 4] [--device cpu|cuda] [--json FILE]
 
 Every case is a run of two steps in a process of its own. Measured is what the process grew by, from before
 the model was loaded to its peak; forecast is the total that `config estimate` gives for that step, less what
 the process held before. So the libraries flatter no figure. Pages of the model's file that are mapped while
 it is read do not count where the system tells them apart (Linux): it takes them back when memory is short.
 Where the weights stay as they are in the file, its pages are the weights, and count once.
+
+With --device cuda, measured is the most that torch took of the GPU, and forecast the total without the half
+GiB that is allowed for the GPU's own software; what that takes is shown beside it (nvidia-smi, less torch's).
 """
 
 from __future__ import annotations
@@ -52,6 +55,8 @@ MODELS: dict[str, tuple[str, int, int, int, int, int, int, int]] = {
     "llama-360m": ("llama", 960, 2560, 32, 15, 5, 64, 49152),
     "qwen2-500m": ("qwen2", 896, 4864, 24, 14, 2, 64, 151936),
     "phi3-200m": ("phi3", 768, 2048, 16, 12, 4, 64, 100352),
+    "llama-1b": ("llama", 2048, 8192, 16, 32, 8, 64, 128256),
+    "phi3-4b": ("phi3", 3072, 8192, 32, 24, 8, 128, 200064),
 }
 
 
@@ -103,9 +108,21 @@ TRIALS = [
     Trial("phi3-200m", 4, 512, "bfloat16"),
     Trial("phi3-200m", 4, 512, checkpointing=True),
 ]
+# The last two have the shape of Phi-4-mini, the second as the template for cards of 6 GB sets it.
+GPU_TRIALS = [
+    Trial("llama-135m", 8, 256, "bfloat16"),
+    Trial("llama-135m", 8, 1024, "bfloat16"),
+    Trial("llama-135m", 8, 1024, "bfloat16", flat=False),
+    Trial("qwen2-500m", 4, 1024, "bfloat16", four_bit=True),
+    Trial("llama-1b", 4, 1024, "bfloat16"),
+    Trial("llama-1b", 8, 2048, "bfloat16", checkpointing=True),
+    Trial("llama-1b", 4, 1024, "bfloat16", four_bit=True),
+    Trial("phi3-4b", 2, 1024, "bfloat16", four_bit=True),
+    Trial("phi3-4b", 2, 2048, "bfloat16", checkpointing=True, four_bit=True),
+]
 
 
-def make_model(folder: Path, name: str) -> Path:
+def make_model(folder: Path, name: str, device: str = "cpu") -> Path:
     """Random weights in bf16 with a small tokenizer; written once."""
     if (folder / "config.json").exists():
         return folder
@@ -120,7 +137,8 @@ def make_model(folder: Path, name: str) -> Path:
         max_position_embeddings=4096, tie_word_embeddings=True, **extra,
     )  # fmt: skip
     torch.manual_seed(0)
-    AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16).save_pretrained(folder)
+    with torch.device(device):
+        AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16).save_pretrained(folder)
     return folder
 
 
@@ -150,31 +168,56 @@ def settings(trial: Trial, model: Path) -> Config:
     )  # fmt: skip
 
 
-def measure(ws: Workspace, trial: Trial) -> dict[str, float]:
+def measure(ws: Workspace, trial: Trial, device: str) -> dict[str, float]:
     """GiB that the run's process held before the model, and its peak."""
-    model = make_model(ws.home / trial.model, trial.model)
+    model = make_model(ws.home / trial.model, trial.model, device)
     config = settings(trial, model)
     data = write_rows(ws.home / "rows.jsonl", 2 * trial.rows)
     plain = config.model_dump(mode="json")
     run = create_run(ws, RunRequest(config=plain, dataset={"name": "r", "path": str(data)}, adapter_name="m"))
     setup = Setup(
-        "cpu", trial.dtype, "sdpa", "adamw_torch", four_bit=trial.four_bit, threads=1, flat=trial.flat,
-        label_only=True, micro_batch=trial.rows, accumulation=1,
+        device, trial.dtype, "sdpa", "adamw_torch", four_bit=trial.four_bit, flat=trial.flat,
+        threads=1 if device == "cpu" else None, label_only=True, micro_batch=trial.rows, accumulation=1,
     )  # fmt: skip
+    idle = _used_gib() if device == "cuda" else 0.0
     (run.root / "setup.json").write_text(json.dumps(asdict(setup)), encoding="utf-8")
     with run.log.open("ab") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "medlora.training.worker", str(run.root)],
             stdout=log, stderr=log, cwd=ws.home,
-            env=os.environ | {"PYTHONPATH": str(CHECKOUT), "MEDLORA_DEVICE": "cpu"}
+            env=os.environ | {"PYTHONPATH": os.pathsep.join([str(CHECKOUT), *_more_paths()])}
+            | ({"MEDLORA_DEVICE": "cpu"} if device == "cpu" else {})
             | (LEAN_ALLOCATION if saves_memory(config) else FAST_ALLOCATION),
         )  # fmt: skip
-        grown_gib = _watch(run, process)
+        grown_gib = _watch(run, process) if device == "cpu" else _watch_gpu(process, idle)
     if process.returncode:
         raise SystemExit(f"{trial.title}: the run failed\n{run.log.read_text(encoding='utf-8')[-3000:]}")
+    if device == "cuda":
+        peak = next(event["peak_memory_gib"] for event in read_events(run) if event["kind"] == "ended")
+        return {"memory_before_gib": 0.0, "grown_gib": peak, "software_gib": grown_gib - peak}
     before = next(event["memory_before_gib"] for event in read_events(run) if event["kind"] == "held")
     grown_gib += _kept_in_the_file(trial, model) / GIB
     return {"memory_before_gib": before, "grown_gib": grown_gib}
+
+
+def _more_paths() -> list[str]:
+    return [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
+
+
+def _used_gib() -> float:
+    """What all programs hold of the first GPU."""
+    asked = ["nvidia-smi", "--id=0", "--query-gpu=memory.used", "--format=csv,noheader,nounits"]
+    answer = subprocess.run(asked, capture_output=True, text=True, check=True, timeout=60)
+    return float(answer.stdout.strip()) / 1024
+
+
+def _watch_gpu(process: subprocess.Popen[bytes], idle_gib: float) -> float:
+    """GiB of the GPU taken at the peak; torch gives nothing back before its process ends."""
+    peak = 0.0
+    while process.poll() is None:
+        peak = max(peak, _used_gib())
+        time.sleep(_LOOK_S)
+    return peak - idle_gib
 
 
 def _kept_in_the_file(trial: Trial, model: Path) -> int:
@@ -209,7 +252,7 @@ def _watch(run: RunPaths, process: subprocess.Popen[bytes]) -> float:
     return (peak - before) / GIB
 
 
-def case_of(trial: Trial, model: Path) -> Case:
+def case_of(trial: Trial, model: Path, device: str) -> Case:
     """The same step for the trace."""
     config = json.loads((model / "config.json").read_text(encoding="utf-8"))
     fused = MODELS[trial.model][0] == "phi3"
@@ -218,19 +261,22 @@ def case_of(trial: Trial, model: Path) -> Case:
     return Case(
         model=config, modules=attention + inner, rows=[trial.length] * trial.rows, dtype=trial.dtype,
         flat=trial.flat, rank=trial.rank, dropout=trial.dropout, four_bit=trial.four_bit, double_quant=True,
-        checkpointing=trial.checkpointing,
+        checkpointing=trial.checkpointing, device=device,
     )  # fmt: skip
 
 
-def compare(ws: Workspace, trial: Trial) -> dict[str, Any]:
-    measured = measure(ws, trial)
-    case = case_of(trial, ws.home / trial.model)
+def compare(ws: Workspace, trial: Trial, device: str) -> dict[str, Any]:
+    measured = measure(ws, trial, device)
+    case = case_of(trial, ws.home / trial.model, device)
     answer = trace(case)
-    device = Device("cpu", bf16=trial.dtype == "bfloat16")
+    machine = Device(device, bf16=trial.dtype == "bfloat16")
     config = settings(trial, ws.home / trial.model)
-    forecast = from_trace(answer["parts"], answer["trainable"], device, config, facts_from_config(case.model))
+    forecast = from_trace(
+        answer["parts"], answer["trainable"], machine, config, facts_from_config(case.model)
+    )
     grown = measured["grown_gib"]
     expected = forecast.total_gib - measured["memory_before_gib"]
+    expected -= forecast.parts["overhead"] if device == "cuda" else 0.0
     return {
         "case": trial.title,
         "before_gib": measured["memory_before_gib"],
@@ -238,6 +284,7 @@ def compare(ws: Workspace, trial: Trial) -> dict[str, Any]:
         "forecast_gib": round(expected, 3),
         "error": round(expected / grown - 1, 4),
         "trace_s": answer["seconds"],
+        "software_gib": round(measured.get("software_gib", 0.0), 3),
         "traced_gib": {name: round(size / GIB, 3) for name, size in answer["parts"].items()},
     }
 
@@ -250,6 +297,7 @@ def _say(line: str) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--cases", default="", help="only cases whose title contains this")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--json", type=Path, help="write the rows to this file too")
     chosen = parser.parse_args()
     names = ("torch", "transformers", "peft", "bitsandbytes")
@@ -258,12 +306,14 @@ def main() -> None:
     rows = []
     with tempfile.TemporaryDirectory(prefix="medlora-memory-") as home:
         ws = Workspace.open(Path(home))
-        for trial in (trial for trial in TRIALS if chosen.cases in trial.title):
-            row = compare(ws, trial)
+        trials = TRIALS if chosen.device == "cpu" else GPU_TRIALS
+        for trial in (trial for trial in trials if chosen.cases in trial.title):
+            row = compare(ws, trial, chosen.device)
             rows.append(row)
             _say(
                 f"{row['case']:<58} measured {row['measured_gib']:6.3f}  forecast {row['forecast_gib']:6.3f} "
                 f"{row['error']:+7.1%}  before {row['before_gib']:.3f}  trace {row['trace_s']:.1f} s"
+                + (f"  software {row['software_gib']:.2f}" if chosen.device == "cuda" else "")
             )
     errors = [row["error"] for row in rows]
     if errors:

@@ -3,6 +3,7 @@
     python -m benchmarks.train [--trl-python TRL/bin/python] [--llama-factory-python LF/bin/python]
         [--rounds 3] [--steps 6] [--threads N] [--dropout 0 0.1] [--isa native avx2]
         [--data FILE] [--model FOLDER] [--only NAME ...] [--json FILE] [--add FILE ...]
+        [--device cpu|cuda]
 
 Every contestant runs in a process of its own, in turn, the order moved on by one in every round. medlora is
 the real worker, in a run planned for three epochs and stopped after the steps; the others are the programs
@@ -73,11 +74,17 @@ def describe_machine(threads: int) -> dict[str, Any]:
     }
 
 
+def _describe_gpu(device: str) -> dict[str, str]:
+    import torch
+
+    return {} if device == "cpu" else {"gpu": torch.cuda.get_device_name(0)}
+
+
 def describe(options: argparse.Namespace, bench: Bench) -> dict[str, Any]:
     """The settings that rounds must share to be put together."""
     timed = bench.rows[bench.rows_a_step : bench.rows_a_step * bench.steps]
     return {
-        "machine": describe_machine(options.threads),
+        "machine": describe_machine(options.threads) | _describe_gpu(options.device),
         "data": bench.data.name,
         "steps": bench.steps,
         "rows_a_step": bench.rows_a_step,
@@ -108,6 +115,7 @@ def _options() -> argparse.Namespace:
     add("--threads", type=int, default=psutil.cpu_count(logical=False) or 1)
     add("--dropout", type=float, nargs="+", default=[0.0, 0.1])
     add("--isa", nargs="+", choices=tuple(LIMITS), default=list(LIMITS))
+    add("--device", choices=("cpu", "cuda"), default="cpu")
     add("--trl-python", help="python of an environment with TRL")
     add("--llama-factory-python", help="python of an environment with LLaMA-Factory")
     add("--only", nargs="+", default=[], choices=(OURS, *PROGRAMS), help="only these contestants")
@@ -172,7 +180,16 @@ def main() -> None:
     rows, pythons = load_rows(model, data, config), choose(options)
     names = [name for name in (OURS, *pythons) if not options.only or name in options.only]
     with tempfile.TemporaryDirectory(prefix="medlora-train-") as home:
-        bench = Bench(Workspace.open(Path(home)), config, data, rows, options.steps, options.threads, pythons)
+        bench = Bench(
+            Workspace.open(Path(home)),
+            config,
+            data,
+            rows,
+            options.steps,
+            options.threads,
+            pythons,
+            options.device,
+        )
         known = describe(options, bench)
         held = [path for path in (options.json, *options.add) if path and path.exists()]
         results = load_results(held, known)

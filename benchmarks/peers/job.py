@@ -34,6 +34,7 @@ class Job:
     learning_rate: float = 1e-4
     weight_decay: float = 0.01
     seed: int = 42
+    device: str = "cpu"
 
     @property
     def effective(self) -> int:

@@ -39,7 +39,7 @@ def main() -> None:
         "gradient_accumulation_steps": job.accumulation, "learning_rate": job.learning_rate,
         "lr_scheduler_type": "constant", "weight_decay": job.weight_decay, "seed": job.seed,
         "disable_shuffling": True, "logging_steps": 1, "save_strategy": "no", "report_to": "none",
-        "use_cpu": True, "disable_tqdm": True,
+        "use_cpu": job.device == "cpu", "disable_tqdm": True,
     }  # fmt: skip
     run_exp(settings, callbacks=[watch])
     answer(watch.report("llamafactory", "accelerate", gradient_checkpointing=True))

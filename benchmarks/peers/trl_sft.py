@@ -19,7 +19,8 @@ def main() -> None:
     config = SFTConfig(
         output_dir=job.folder, max_steps=job.steps, per_device_train_batch_size=job.batch,
         gradient_accumulation_steps=job.accumulation, learning_rate=job.learning_rate,
-        lr_scheduler_type="constant", weight_decay=job.weight_decay, max_length=2048, use_cpu=True,
+        lr_scheduler_type="constant", weight_decay=job.weight_decay, max_length=2048,
+        use_cpu=job.device == "cpu",
         train_sampling_strategy="sequential", seed=job.seed, logging_steps=1, save_strategy="no",
         report_to="none", dataloader_pin_memory=False, disable_tqdm=True,
     )  # fmt: skip

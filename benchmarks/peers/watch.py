@@ -6,8 +6,16 @@ import time
 from importlib import metadata
 from typing import Any
 
+import torch
 from job import mark
 from transformers import TrainerCallback
+
+
+def _gpu_peak_gib() -> float | None:
+    """The most that torch held of a GPU; None where no GPU was used."""
+    if not torch.cuda.is_initialized():
+        return None
+    return float(torch.cuda.max_memory_reserved() / 2**30)
 
 
 class Watch(TrainerCallback):
@@ -49,6 +57,7 @@ class Watch(TrainerCallback):
             "times_s": self.times_s,
             "cpu_s": self.cpu_s,
             "losses": self.losses,
+            "gpu_gib": _gpu_peak_gib(),
             "marks": self.marks,
             "settings": {"weights": self.dtypes, **settings},
             "versions": {name: metadata.version(name) for name in names},

@@ -19,7 +19,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from medlora.config.memory import Device, Forecast, forecast, from_trace, state_bytes
-from medlora.config.portion import cut_batches
+from medlora.config.portion import cut_batches, join_batches
 from medlora.config.schema import Config
 from medlora.errors import UserError
 from medlora.models.architecture import ArchitectureFacts, facts_from_config, fit_target_modules
@@ -50,13 +50,14 @@ class _Asked:
 
     @property
     def portion(self) -> int:
-        """Rows at a time: as set, but on a CPU as many as are fast and fit."""
+        """Rows at a time: as many as are fast and fit; as set where only the set ones are tried."""
         training = self.config.training
-        if self.device.kind != "cpu":
+        if self.device.kind not in ("cpu", "cuda"):
             return training.per_device_train_batch_size
         effective = training.per_device_train_batch_size * training.gradient_accumulation_steps
         free = (self.device.free_gib or 0.0) * _GIB
-        return cut_batches(self.config, self.facts, [self.sequence] * effective, free)[0]
+        cut = cut_batches if self.device.kind == "cpu" else join_batches
+        return cut(self.config, self.facts, [self.sequence] * effective, free)[0]
 
     @property
     def sequence(self) -> int:

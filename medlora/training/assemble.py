@@ -11,7 +11,7 @@ from transformers import PrinterCallback, TrainerCallback
 from medlora.config.plan import count_steps, data_seed
 from medlora.config.schema import Config
 from medlora.training.arguments import training_arguments
-from medlora.training.collate import FlatCollator, PaddedCollator, blank_row
+from medlora.training.collate import PaddedCollator, blank_row, flat_collator
 from medlora.training.device import Setup
 from medlora.training.examples import Examples
 from medlora.training.fit import LabelTrainer
@@ -30,7 +30,8 @@ def build_trainer(
     config = session.config
     total = count_steps(config, len(examples.train))
     arguments = training_arguments(config, setup, session.checkpoints, total, bool(examples.evaluation))
-    collator = FlatCollator(setup.attention != "sdpa") if setup.flat else PaddedCollator(_pad_id(model))
+    flat = flat_collator(setup.attention, setup.device)
+    collator = flat if setup.flat else PaddedCollator(_pad_id(model))
     ranks, batch = session.ranks, arguments.per_device_train_batch_size
     group = batch * arguments.gradient_accumulation_steps * ranks.world
     part = None if ranks.alone else Part(ranks.rank, ranks.world, batch)

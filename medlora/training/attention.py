@@ -20,6 +20,7 @@ from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
 from medlora.training.fast_attention import SequenceAttention, attend
 from medlora.training.kernels import EAGER
+from medlora.training.together import attend_together, is_offered
 
 FLAT_ATTENTION = "medlora_flat"
 
@@ -38,9 +39,11 @@ def flat_attention(
     """Causal attention per sequence when `borders` says where each begins, else the stock path.
 
     Shapes: query (1, heads, tokens, head_dim), key and value (1, kv_heads, tokens, head_dim),
-    borders (sequences + 1,), plain numbers; result (1, tokens, heads, head_dim).
+    borders (sequences + 1,), plain numbers; result (1, tokens, heads, head_dim). Where the batch tells the
+    borders as flash attention takes them too (`cu_seq_lens_q`), a GPU attends to all sequences in one call.
     """
     borders = kwargs.pop("borders", None)
+    starts, longest = (kwargs.pop(name, None) for name in ("cu_seq_lens_q", "max_length_q"))
     if borders is None:
         return sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)
     dropout = kwargs.get("dropout", 0.0)
@@ -48,6 +51,8 @@ def flat_attention(
     if query.device.type == "cpu" and not dropout:
         attention = SequenceAttention(tuple(borders), scale, EAGER)
         return attend(query[0], key[0], value[0], attention)[None], None
+    if starts is not None and not dropout and is_offered() and _takes_flash(query, key, value, dropout):
+        return attend_together(query, key, value, starts, longest, scale), None
     key, value, grouped = _fit_heads(query, key, value, dropout)
     pieces = [
         F.scaled_dot_product_attention(
@@ -75,11 +80,16 @@ def _fit_heads(
     times = query.shape[1] // key.shape[1]
     if times == 1 or query.device.type == "cpu":
         return key, value, times > 1
-    if query.device.type == "cuda" and can_use_flash_attention(
-        SDPAParams(query, key, value, None, dropout, True, True)
-    ):
+    if _takes_flash(query, key, value, dropout):
         return key, value, True
     return key.repeat_interleave(times, 1), value.repeat_interleave(times, 1), False
+
+
+def _takes_flash(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, dropout: float) -> bool:
+    """Whether torch's flash kernel takes these: a GPU from Ampere on, 16 bits, heads not too wide."""
+    shared = query.shape[1] != key.shape[1]
+    wanted = SDPAParams(query, key, value, None, dropout, True, shared)
+    return query.device.type == "cuda" and can_use_flash_attention(wanted)
 
 
 def _flat_mask(*args: Any, attention_mask: torch.Tensor | None = None, **kwargs: Any) -> torch.Tensor | None:

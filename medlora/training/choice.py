@@ -6,9 +6,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import psutil
+import torch
 
 from medlora.config.plan import count_steps
-from medlora.config.portion import cut_batches
+from medlora.config.portion import cut_batches, join_batches
 from medlora.models.architecture import ArchitectureFacts
 from medlora.training.attention import flat_is_proven
 from medlora.training.device import Setup, choose_setup
@@ -35,6 +36,8 @@ def plan_setup(
     if flat and setup.device == "cpu":
         free = psutil.virtual_memory().available // session.ranks.world
         batch, portions = cut_batches(config, facts, examples.lengths, free)
+    elif flat and setup.device == "cuda":
+        batch, portions = join_batches(config, facts, examples.lengths, torch.cuda.mem_get_info()[0])
     setup = replace(setup, flat=flat, micro_batch=batch, accumulation=portions)
     steps = count_steps(config, len(examples.train))
     tokens = steps * batch * portions * sum(examples.lengths) // max(1, len(examples.lengths))

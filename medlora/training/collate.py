@@ -24,12 +24,14 @@ class FlatCollator:
     """All sequences end to end in one row, each with its own positions: no padding at all.
 
     Where each begins is told in plain numbers: from a GPU every layer would have to wait for them.
-    flash: tell it as flash attention takes it, which would ask the GPU in each layer for what is missing.
+    plain: tell it so. flash: tell it as flash attention takes it, which would ask the GPU in each layer for
+    what is missing.
 
     Shapes: input_ids, position_ids, labels and shift_labels (1, tokens); borders (sequences + 1,).
     """
 
     flash: bool = False
+    plain: bool = True
 
     def __call__(self, examples: Sequence[Example]) -> dict[str, Any]:
         lengths = [len(example["input_ids"]) for example in examples]
@@ -40,11 +42,18 @@ class FlatCollator:
             "labels": torch.tensor([[t for example in examples for t in example["labels"]]]),
             "shift_labels": torch.tensor([[t for example in examples for t in _shifted(example["labels"])]]),
         }
-        if not self.flash:
-            return batch | {"borders": borders}
-        batch["cu_seq_lens_q"] = batch["cu_seq_lens_k"] = torch.tensor(borders, dtype=torch.int32)
-        batch["max_length_q"] = batch["max_length_k"] = max(lengths)
+        if self.plain:
+            batch["borders"] = borders
+        if self.flash:
+            batch["cu_seq_lens_q"] = batch["cu_seq_lens_k"] = torch.tensor(borders, dtype=torch.int32)
+            batch["max_length_q"] = batch["max_length_k"] = max(lengths)
         return batch
+
+
+def flat_collator(attention: str, device: str) -> FlatCollator:
+    """The one for a run's attention: our own takes plain numbers, and on a GPU both."""
+    own = attention == "sdpa"
+    return FlatCollator(flash=not own or device == "cuda", plain=own)
 
 
 @dataclass(frozen=True)

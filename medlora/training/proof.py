@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from peft import PeftModel
 
-from medlora.training.collate import Example, FlatCollator, PaddedCollator
+from medlora.training.collate import Example, FlatCollator, PaddedCollator, flat_collator
 from medlora.training.device import Setup
 from medlora.training.fast_layers import stock_layers
 from medlora.training.fit import run_decoder
@@ -34,7 +34,7 @@ def losses_agree(model: PeftModel, examples: Sequence[Example], setup: Setup) ->
     device = next(model.parameters()).device
     short = _short(examples)
     padded = _on(device, PaddedCollator(0)(short))
-    flat = FlatCollator(flash=setup.attention != "sdpa")
+    flat = flat_collator(setup.attention, setup.device)
     fast = _on(device, flat(short)) if setup.flat else dict(padded)
     training = model.training
     model.eval()

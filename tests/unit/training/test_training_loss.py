@@ -10,7 +10,7 @@ import torch
 from transformers import DataCollatorWithFlattening
 
 from medlora.training import loss as loss_module
-from medlora.training.collate import FlatCollator, PaddedCollator, count_tokens
+from medlora.training.collate import FlatCollator, PaddedCollator, count_tokens, flat_collator
 from medlora.training.loss import head_is_plain, label_loss, stock_loss
 
 pytestmark = pytest.mark.torch
@@ -95,7 +95,7 @@ def test_a_flat_batch_lays_sequences_end_to_end() -> None:
 
 
 def test_flash_attention_is_told_what_it_would_ask_the_gpu_for_in_each_layer() -> None:
-    batch = FlatCollator(flash=True)(EXAMPLES)
+    batch = FlatCollator(flash=True, plain=False)(EXAMPLES)
     known = DataCollatorWithFlattening(return_flash_attn_kwargs=True)(EXAMPLES)
     for name in ("cu_seq_lens_q", "cu_seq_lens_k"):
         assert torch.equal(batch[name], known[name])
@@ -103,6 +103,13 @@ def test_flash_attention_is_told_what_it_would_ask_the_gpu_for_in_each_layer() -
     assert [batch[name] for name in ("max_length_q", "max_length_k")] == [4, 4]
     assert [known[name] for name in ("max_length_q", "max_length_k")] == [4, 4]
     assert "borders" not in batch
+
+
+def test_on_a_gpu_our_own_attention_is_told_both_ways_where_sequences_begin() -> None:
+    both = flat_collator("sdpa", "cuda")(EXAMPLES)
+    assert both["cu_seq_lens_q"].tolist() == list(both["borders"])
+    assert "cu_seq_lens_q" not in flat_collator("sdpa", "cpu")(EXAMPLES)
+    assert "borders" not in flat_collator("flash_attention_2", "cuda")(EXAMPLES)
 
 
 def test_a_padded_batch_is_as_long_as_its_longest_sequence() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from medlora.config.portion import cut_batches
+from medlora.config.portion import cut_batches, join_batches
 from medlora.config.schema import Config
 from medlora.models.architecture import built_in_facts
 from medlora.training.arguments import training_arguments
@@ -83,6 +83,17 @@ def test_portions_keep_the_effective_batch_and_stay_within_bounds() -> None:
     long = config(per_device_train_batch_size=2, gradient_accumulation_steps=4, gradient_checkpointing=True)
     assert cut_batches(long, facts, [1000] * 100, 2**34) == (2, 4)
     assert cut_batches(long, facts, [5000] * 100, 2**34) == (1, 8)
+
+
+def test_a_gpu_takes_the_whole_step_at_once_where_it_fits_and_never_less_than_was_set() -> None:
+    facts = built_in_facts("starter")
+    assert facts is not None
+    asked = config(per_device_train_batch_size=2, gradient_accumulation_steps=4)
+    assert join_batches(asked, facts, [1000] * 100, 2**37) == (8, 1)
+    assert join_batches(asked, facts, [1000] * 100, 2**34) == (2, 4)
+    assert join_batches(asked, facts, [5000] * 100, 2**37) == (2, 4)
+    lean = config(per_device_train_batch_size=2, gradient_accumulation_steps=4, gradient_checkpointing=True)
+    assert join_batches(lean, facts, [1000] * 100, 2**33) == (8, 1)
 
 
 def test_a_sliding_window_shorter_than_a_record_needs_the_padded_path() -> None:
