@@ -29,13 +29,12 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-import torch
 from safetensors import safe_open
-from transformers import AutoConfig, AutoModelForCausalLM
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(CHECKOUT))
 
+from benchmarks.random_models import MODELS, make_model  # noqa: E402
 from medlora.config.memory import GIB, Device, from_trace, saves_memory  # noqa: E402
 from medlora.config.schema import Config  # noqa: E402
 from medlora.jobs.memory import Case, trace  # noqa: E402
@@ -45,20 +44,6 @@ from medlora.runs.process import FAST_ALLOCATION, LEAN_ALLOCATION  # noqa: E402
 from medlora.runs.store import RunRequest, create_run  # noqa: E402
 from medlora.training.device import Setup  # noqa: E402
 from medlora.workspace import RunPaths, Workspace  # noqa: E402
-from tests.tiny_models import make_tiny_tokenizer  # noqa: E402
-
-# (family, hidden, inner, layers, heads, key-value heads, head size, vocabulary), about 30, 135, 360 and 500
-# million parameters: a small Llama, SmolLM2-135M and -360M, Qwen2.5-0.5B; a small Phi with fused layers.
-MODELS: dict[str, tuple[str, int, int, int, int, int, int, int]] = {
-    "llama-30m": ("llama", 384, 1024, 12, 6, 2, 64, 32000),
-    "llama-135m": ("llama", 576, 1536, 30, 9, 3, 64, 49152),
-    "llama-360m": ("llama", 960, 2560, 32, 15, 5, 64, 49152),
-    "qwen2-500m": ("qwen2", 896, 4864, 24, 14, 2, 64, 151936),
-    "phi3-200m": ("phi3", 768, 2048, 16, 12, 4, 64, 100352),
-    "llama-1b": ("llama", 2048, 8192, 16, 32, 8, 64, 128256),
-    "phi3-4b": ("phi3", 3072, 8192, 32, 24, 8, 128, 200064),
-}
-
 
 _LOOK_S = 0.01
 
@@ -108,7 +93,7 @@ TRIALS = [
     Trial("phi3-200m", 4, 512, "bfloat16"),
     Trial("phi3-200m", 4, 512, checkpointing=True),
 ]
-# The last two have the shape of Phi-4-mini, the second as the template for cards of 6 GB sets it.
+# The last two have the shape of Phi-4-mini.
 GPU_TRIALS = [
     Trial("llama-135m", 8, 256, "bfloat16"),
     Trial("llama-135m", 8, 1024, "bfloat16"),
@@ -120,26 +105,6 @@ GPU_TRIALS = [
     Trial("phi3-4b", 2, 1024, "bfloat16", four_bit=True),
     Trial("phi3-4b", 2, 2048, "bfloat16", checkpointing=True, four_bit=True),
 ]
-
-
-def make_model(folder: Path, name: str, device: str = "cpu") -> Path:
-    """Random weights in bf16 with a small tokenizer; written once."""
-    if (folder / "config.json").exists():
-        return folder
-    family, hidden, inner, layers, heads, kv_heads, head, vocab = MODELS[name]
-    make_tiny_tokenizer(folder, family)
-    extra: dict[str, Any] = {"head_dim": head} if family != "phi3" else {}
-    if family == "phi3":
-        extra |= {"original_max_position_embeddings": 4096, "sliding_window": None, "pad_token_id": 0}
-    config = AutoConfig.for_model(
-        family, hidden_size=hidden, intermediate_size=inner, num_hidden_layers=layers,
-        num_attention_heads=heads, num_key_value_heads=kv_heads, vocab_size=vocab,
-        max_position_embeddings=4096, tie_word_embeddings=True, **extra,
-    )  # fmt: skip
-    torch.manual_seed(0)
-    with torch.device(device):
-        AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16).save_pretrained(folder)
-    return folder
 
 
 def write_rows(path: Path, rows: int) -> Path:
@@ -185,7 +150,7 @@ def measure(ws: Workspace, trial: Trial, device: str) -> dict[str, float]:
         process = subprocess.Popen(
             [sys.executable, "-m", "medlora.training.worker", str(run.root)],
             stdout=log, stderr=log, cwd=ws.home,
-            env=os.environ | {"PYTHONPATH": os.pathsep.join([str(CHECKOUT), *_more_paths()])}
+            env=os.environ | {"PYTHONPATH": str(CHECKOUT)}
             | ({"MEDLORA_DEVICE": "cpu"} if device == "cpu" else {})
             | (LEAN_ALLOCATION if saves_memory(config) else FAST_ALLOCATION),
         )  # fmt: skip
@@ -198,10 +163,6 @@ def measure(ws: Workspace, trial: Trial, device: str) -> dict[str, float]:
     before = next(event["memory_before_gib"] for event in read_events(run) if event["kind"] == "held")
     grown_gib += _kept_in_the_file(trial, model) / GIB
     return {"memory_before_gib": before, "grown_gib": grown_gib}
-
-
-def _more_paths() -> list[str]:
-    return [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
 
 
 def _used_gib() -> float:

@@ -3,7 +3,7 @@
     python -m benchmarks.train [--trl-python TRL/bin/python] [--llama-factory-python LF/bin/python]
         [--rounds 3] [--steps 6] [--threads N] [--dropout 0 0.1] [--isa native avx2]
         [--data FILE] [--model FOLDER] [--only NAME ...] [--json FILE] [--add FILE ...]
-        [--device cpu|cuda]
+        [--device cpu|cuda] [--random SHAPE] [--varied]
 
 Every contestant runs in a process of its own, in turn, the order moved on by one in every round. medlora is
 the real worker, in a run planned for three epochs and stopped after the steps; the others are the programs
@@ -34,10 +34,14 @@ import psutil
 
 from benchmarks.comparison import OURS, Case, Result, check_first_losses, summarize, table
 from benchmarks.contestants import LIMITS, PROGRAMS, Bench, run_ours, run_peer, settings
+from benchmarks.random_models import make_model, write_varied_rows
 from medlora.config.schema import Config
 from medlora.dataset.render import ChatTokenizer
 from medlora.models.files import find_model
 from medlora.workspace import Workspace
+
+# Those of benchmarks/random_models.py whose vocabulary holds the starter's tokens.
+_SHAPES = ("llama-135m", "llama-360m", "llama-1b")
 
 
 def play(bench: Bench, case: Case, number: int, names: Sequence[str]) -> Iterator[Result]:
@@ -109,6 +113,8 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     add: Callable[..., Any] = parser.add_argument
     add("--model", type=Path, help="a model folder; the prepared starter model without it")
+    add("--random", choices=_SHAPES, help="random weights in this shape, the starter's tokenizer")
+    add("--varied", action="store_true", help="160 made-up answers of 80 to 1,200 words in place of --data")
     add("--data", type=Path, help="a JSONL file; the sample dataset without it")
     add("--rounds", type=int, default=3)
     add("--steps", type=int, default=6)
@@ -133,6 +139,20 @@ def choose(options: argparse.Namespace) -> dict[str, str]:
             flag = "--" + name.lower() + "-python"
             _say(f"{name}: left out, since {flag} does not name the python of its environment")
     return {name: python for name, python in pythons.items() if python}
+
+
+def choose_work(options: argparse.Namespace, folder: Path) -> tuple[Path, Path]:
+    """The model's folder and the file of rows; what is made for this run goes into `folder`."""
+    files = None if options.model else find_model(Workspace.open(), "starter")
+    model = options.model or (files.path if files else None)
+    if model is None:
+        raise SystemExit("benchmark: the starter model is not prepared; start a chat once, or give --model")
+    if options.random:
+        model = make_model(folder / options.random, options.random, options.device, tokenizer=model)
+    data = options.data or Workspace.open().sample_dataset
+    if options.varied:
+        data = write_varied_rows(folder / "varied.jsonl")
+    return model.resolve(), data.resolve()
 
 
 def load_results(paths: Sequence[Path], known: dict[str, Any]) -> list[Result]:
@@ -171,25 +191,13 @@ def report(known: dict[str, Any], results: Sequence[Result]) -> None:
 
 def main() -> None:
     options = _options()
-    files = None if options.model else find_model(Workspace.open(), "starter")
-    model = options.model or (files.path if files else None)
-    if model is None:
-        raise SystemExit("benchmark: the starter model is not prepared; start a chat once, or give --model")
-    data = (options.data or Workspace.open().sample_dataset).resolve()
-    config = settings(model.resolve())
-    rows, pythons = load_rows(model, data, config), choose(options)
-    names = [name for name in (OURS, *pythons) if not options.only or name in options.only]
     with tempfile.TemporaryDirectory(prefix="medlora-train-") as home:
-        bench = Bench(
-            Workspace.open(Path(home)),
-            config,
-            data,
-            rows,
-            options.steps,
-            options.threads,
-            pythons,
-            options.device,
-        )
+        ws = Workspace.open(Path(home))
+        model, data = choose_work(options, Path(home))
+        config = settings(model)
+        rows, pythons = load_rows(model, data, config), choose(options)
+        names = [name for name in (OURS, *pythons) if not options.only or name in options.only]
+        bench = Bench(ws, config, data, rows, options.steps, options.threads, pythons, options.device)
         known = describe(options, bench)
         held = [path for path in (options.json, *options.add) if path and path.exists()]
         results = load_results(held, known)

@@ -88,8 +88,9 @@ def _fit_heads(
 def _takes_flash(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, dropout: float) -> bool:
     """Whether torch's flash kernel takes these: a GPU from Ampere on, 16 bits, heads not too wide."""
     shared = query.shape[1] != key.shape[1]
-    wanted = SDPAParams(query, key, value, None, dropout, True, shared)
-    return query.device.type == "cuda" and can_use_flash_attention(wanted)
+    return query.device.type == "cuda" and can_use_flash_attention(
+        SDPAParams(query, key, value, None, dropout, True, shared)
+    )
 
 
 def _flat_mask(*args: Any, attention_mask: torch.Tensor | None = None, **kwargs: Any) -> torch.Tensor | None:

@@ -51,9 +51,9 @@ def attend_together(
     times = query.shape[1] // key.shape[1]
     if times > 1 and not _SHARES_HEADS:
         key, value = key.repeat_interleave(times, 1), value.repeat_interleave(times, 1)
-    rows = [part[0].transpose(0, 1) for part in (query, key, value)]
+    rows = [part.squeeze(0).transpose(0, 1) for part in (query, key, value)]
     shared = {"enable_gqa": times > 1} if _SHARES_HEADS else {}
     seen: torch.Tensor = _VARLEN(
         *rows, starts, starts, longest, longest, scale=scale, window_size=_CAUSAL, **shared
     )
-    return seen[None]
+    return seen.unsqueeze(0)

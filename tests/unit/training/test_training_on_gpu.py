@@ -18,7 +18,7 @@ from medlora.config.schema import Config
 from medlora.inference.base_model import gpu_dtype
 from medlora.jobs import hardware
 from medlora.jobs.evaluation import speakers
-from medlora.training import attention, device
+from medlora.training import attention, device, together
 from medlora.training.arguments import training_arguments
 from medlora.training.attention import flat_attention
 from medlora.training.callbacks import Stopper
@@ -159,6 +159,47 @@ def test_heads_that_were_repeated_see_what_shared_ones_see(monkeypatch: pytest.M
     monkeypatch.setattr(attention, "_fit_heads", lambda *parts: wide)
     repeated, _ = flat_attention(module, query, key, value, borders=borders, dropout=1e-9)
     torch.testing.assert_close(repeated, shared)
+
+
+def _one_by_one(*parts: Any, scale: float, window_size: tuple[int, int], enable_gqa: bool = False) -> Any:
+    """The answer of the GPU's call, computed in another way: sequence by sequence, under an explicit mask."""
+    query, key, value, starts = (part.float() for part in parts[:4])
+    assert window_size == (-1, 0) and torch.equal(parts[3], parts[4]) and parts[5] == parts[6]
+    if enable_gqa:
+        key, value = (part.repeat_interleave(query.shape[1] // part.shape[1], 1) for part in (key, value))
+    assert query.shape == key.shape == value.shape
+    places = torch.arange(len(query))
+    own = torch.searchsorted(starts[1:], places.float(), right=True)
+    sees = (own[:, None] == own) & (places[:, None] >= places)
+    weights = torch.einsum("qhd,khd->hqk", query, key) * scale
+    return torch.einsum("hqk,khd->qhd", weights.masked_fill(~sees, -torch.inf).softmax(-1), value)
+
+
+@pytest.mark.parametrize("shares", [True, False], ids=["torch 2.12 on", "torch 2.11"])
+def test_all_sequences_in_one_call_see_what_each_sees_in_its_own(
+    shares: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generator = torch.Generator().manual_seed(0)
+    query, key, value = (torch.randn(1, heads, 9, 8, generator=generator) for heads in (4, 2, 2))
+    expected, _ = flat_attention(torch.nn.Module(), query, key, value, borders=(0, 4, 9))
+    monkeypatch.setattr(together, "_VARLEN", _one_by_one)
+    monkeypatch.setattr(together, "_SHARES_HEADS", shares)
+    starts = torch.tensor([0, 4, 9], dtype=torch.int32)
+    torch.testing.assert_close(together.attend_together(query, key, value, starts, 5, 8**-0.5), expected)
+
+
+def test_this_torch_takes_the_one_call_and_gives_back_the_shape_of_the_layer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(attention, "can_use_flash_attention", lambda wanted: True)
+    with FakeTensorMode():
+        parts = [torch.zeros(1, heads, 9, 8, device="cuda", dtype=torch.bfloat16) for heads in (4, 2, 2)]
+        told = {"borders": (0, 4, 9), "cu_seq_lens_q": torch.zeros(3, dtype=torch.int32, device="cuda")}
+        called: list[str] = []
+        plain = attention.attend_together
+        monkeypatch.setattr(attention, "attend_together", lambda *a: called.append("once") or plain(*a))
+        seen, _ = flat_attention(torch.nn.Module(), *parts, **told, max_length_q=5)
+    assert (called, tuple(seen.shape)) == (["once"], (1, 9, 4, 8))
 
 
 class _Reads(TorchDispatchMode):
